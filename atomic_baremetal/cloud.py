@@ -1,0 +1,91 @@
+"""Connect to the cloud: the one place that opens an OpenStack connection.
+
+Without a cloud named and with a lab up, the lab is the cloud. A lab that is up leaves a clouds.yaml in its state
+directory and takes it away when it goes down; finding that file is all that is known of labs here.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import openstack
+import openstack.config
+from keystoneauth1 import exceptions as keystone
+from openstack import exceptions as sdk
+from openstack.connection import Connection
+
+from atomic_baremetal import paths
+from atomic_baremetal.errors import CloudError
+
+LOG = logging.getLogger(__name__)
+
+
+def lab_clouds_file() -> Path:
+    """Name the clouds.yaml of the lab that ATOMIC_LAB (or `default`) means; it exists while the lab is up."""
+    return paths.state() / "labs" / lab_name() / "clouds.yaml"
+
+
+def lab_name() -> str:
+    """Return the name of the lab to use: ATOMIC_LAB, or `default`."""
+    return os.environ.get("ATOMIC_LAB") or "default"
+
+
+def connect(os_cloud: str | None) -> Connection:
+    """Open a connection to the named cloud, else to the lab that is up, else as the environment says.
+
+    Nothing is asked of any service yet.
+
+    :raises CloudError: there is no such cloud in clouds.yaml, or its entry is incomplete.
+    """
+    lab = lab_clouds_file()
+    files = list(openstack.config.loader.CONFIG_FILES)
+    if os_cloud is None and lab.exists() and not os.environ.get("OS_AUTH_TYPE"):
+        LOG.info("using the lab %r (no cloud was named)", lab_name())
+        files, os_cloud = [str(lab)], f"lab-{lab_name()}"
+    elif lab.exists():
+        files.append(str(lab))
+    with translated("the cloud"):
+        return openstack.connect(
+            cloud=os_cloud, app_name="atomic-baremetal", config_files=files, load_envvars=True
+        )
+
+
+@contextmanager
+def translated(service: str) -> Iterator[None]:
+    """Turn what the SDK raises inside into a CloudError of one line that names the service.
+
+    :param service: as the operator calls it: "Glance", "Ironic".
+    """
+    try:
+        yield
+    except (keystone.Unauthorized, keystone.AuthorizationFailure) as error:
+        raise _refused(service, error) from error
+    except sdk.HttpException as error:
+        if error.status_code in (401, 403):
+            raise _refused(service, error) from error
+        raise CloudError(f"{service}: {_one_line(error)}") from error
+    except (keystone.ConnectFailure, keystone.DiscoveryFailure) as error:
+        raise CloudError(
+            f"{service} cannot be reached: {_one_line(error)}",
+            hint="is it running, and is its endpoint in clouds.yaml right?",
+        ) from error
+    except (sdk.ConfigException, keystone.MissingRequiredOptions) as error:
+        raise CloudError(
+            f"{service} is not configured: {_one_line(error)}",
+            hint="name a cloud of your clouds.yaml with --os-cloud or OS_CLOUD, or start a lab: provision lab up",
+        ) from error
+    except (sdk.SDKException, keystone.ClientException) as error:
+        raise CloudError(f"{service}: {_one_line(error)}") from error
+
+
+def _refused(service: str, error: Exception) -> CloudError:
+    return CloudError(
+        f"{service} refused the credentials: {_one_line(error)}",
+        hint="check the user and password of this cloud in clouds.yaml",
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

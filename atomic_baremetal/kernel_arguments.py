@@ -1,0 +1,73 @@
+"""Read, check and edit a kernel command line.
+
+Glossary: a *kernel argument* is one word of the command line, `name` or `name=value`; a value may hold spaces
+inside double quotes. The kernel splits at white space outside of quotes (lib/cmdline.c, next_arg).
+"""
+
+from collections.abc import Iterable
+
+from atomic_baremetal.errors import Error
+
+
+class KernelArgumentError(Error):
+    """A kernel argument that no boot loader could hand on unharmed."""
+
+
+def split(cmdline: str) -> list[str]:
+    """Split a command line into its arguments, in order, quotes kept.
+
+    :raises KernelArgumentError: a control character, or a quote that is never closed.
+    """
+    check(cmdline)
+    words: list[str] = []
+    word = ""
+    quoted = False
+    for character in cmdline:
+        if character == '"':
+            quoted = not quoted
+        if character == " " and not quoted:
+            if word:
+                words.append(word)
+            word = ""
+        else:
+            word += character
+    if quoted:
+        raise KernelArgumentError(f"kernel arguments with an unclosed quote: {cmdline!r}")
+    return [*words, word] if word else words
+
+
+def check(text: str) -> None:
+    """Refuse control characters (a newline ends a boot loader's line; a tab splits an argument).
+
+    :raises KernelArgumentError: names the first one found, escaped.
+    """
+    bad = next((character for character in text if not character.isprintable()), None)
+    if bad is not None:
+        raise KernelArgumentError(
+            f"kernel arguments with the control character {bad!r}: {text!r}",
+            hint="arguments are separated by single spaces",
+        )
+
+
+def edit(
+    arguments: Iterable[str], *, append: Iterable[str] = (), delete: Iterable[str] = ()
+) -> list[str]:
+    """Delete, then append arguments, as coreos-installer's --delete-karg and --append-karg do.
+
+    :param delete: each must equal a whole argument; its first occurrence goes.
+    :raises KernelArgumentError: an argument to delete that is not there, or one to append that is not one argument.
+    """
+    result = list(arguments)
+    for argument in delete:
+        if argument not in result:
+            raise KernelArgumentError(
+                f"no kernel argument {argument!r} to delete", hint=f"there are: {' '.join(result)}"
+            )
+        result.remove(argument)
+    for argument in append:
+        if split(argument) != [argument]:
+            raise KernelArgumentError(
+                f"not one kernel argument: {argument!r}", hint="give one per option"
+            )
+        result.append(argument)
+    return result
