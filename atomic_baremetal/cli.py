@@ -1,6 +1,7 @@
 """Give both command lines the same manners: common options, one line an error, exit statuses.
 
-Exit status: 0 done, 1 an error that the operator can act on, 2 usage, 130 interrupted. A bug keeps its traceback.
+Exit status: 0 done, 1 an error that the operator can act on, 2 usage, 130 interrupted. A bug keeps
+its traceback.
 """
 
 import logging
@@ -18,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def common(command: F) -> F:
-    """Add -q, -v, --debug, --os-cloud and --version to a click group; it gets `os_cloud` and sets up logging."""
+    """Add --os-cloud, -q, -v, --debug and --version to a click group, which gets them by name."""
     for option in (
         click.version_option(__version__, package_name="atomic-baremetal"),
         click.option(
@@ -51,7 +52,7 @@ def format_option(command: F) -> F:
 
 
 def set_up_logging(*, quiet: bool, verbose: bool, debug: bool) -> None:
-    """Send narration to stderr: steps at INFO by default, errors only with quiet, all with debug."""
+    """Send narration to stderr: steps by default, only errors with quiet, all with debug."""
     own = logging.ERROR if quiet else logging.DEBUG if verbose or debug else logging.INFO
     logging.basicConfig(
         stream=sys.stderr,

@@ -1,7 +1,8 @@
 """Connect to the cloud: the one place that opens an OpenStack connection.
 
-Without a cloud named and with a lab up, the lab is the cloud. A lab that is up leaves a clouds.yaml in its state
-directory and takes it away when it goes down; finding that file is all that is known of labs here.
+Without a cloud named and with a lab up, the lab is the cloud. A lab that is up leaves a clouds.yaml
+in its state directory and takes it away when it goes down; finding that file is all that is known
+of labs here.
 """
 
 import logging
@@ -23,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 
 def lab_clouds_file() -> Path:
-    """Name the clouds.yaml of the lab that ATOMIC_LAB (or `default`) means; it exists while the lab is up."""
+    """Name the clouds.yaml of the lab that ATOMIC_LAB means; it exists while the lab is up."""
     return paths.state() / "labs" / lab_name() / "clouds.yaml"
 
 
@@ -33,7 +34,7 @@ def lab_name() -> str:
 
 
 def connect(os_cloud: str | None) -> Connection:
-    """Open a connection to the named cloud, else to the lab that is up, else as the environment says.
+    """Open a connection to the named cloud, else to a lab that is up, else as the environment says.
 
     Nothing is asked of any service yet.
 
@@ -74,7 +75,7 @@ def translated(service: str) -> Iterator[None]:
     except (sdk.ConfigException, keystone.MissingRequiredOptions) as error:
         raise CloudError(
             f"{service} is not configured: {_one_line(error)}",
-            hint="name a cloud of your clouds.yaml with --os-cloud or OS_CLOUD, or start a lab: provision lab up",
+            hint="name a cloud of clouds.yaml with --os-cloud or OS_CLOUD, or: provision lab up",
         ) from error
     except (sdk.SDKException, keystone.ClientException) as error:
         raise CloudError(f"{service}: {_one_line(error)}") from error

@@ -1,7 +1,8 @@
 """Run other programs: the one place of both command lines that starts them.
 
-Every command is logged so that it can be pasted into a shell (docs/debugging.rst), and a failure says in exact
-words what became of it: not found, killed by which signal, over its time, or which exit status and last words.
+Every command is logged so that it can be pasted into a shell (docs/debugging.rst), and a failure says
+in exact words what became of it: not found, killed by which signal, over its time, or which exit
+status and last words.
 """
 
 import logging
@@ -29,7 +30,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return it, with stdout and stderr as text.
 
-    :param argv: program and arguments; never a shell. Secrets do not belong here: they go into stdin or a file.
+    :param argv: program and arguments; never a shell, never a secret (stdin or a file takes it).
     :param timeout_s: seconds; the program is killed when they have passed.
     :param env: added to this process's environment.
     :param ok: the exit statuses that are no error.

@@ -1,7 +1,7 @@
 """Read, check and edit a kernel command line.
 
-Glossary: a *kernel argument* is one word of the command line, `name` or `name=value`; a value may hold spaces
-inside double quotes. The kernel splits at white space outside of quotes (lib/cmdline.c, next_arg).
+Glossary: a *kernel argument* is one word of the command line, `name` or `name=value`; a value may hold
+spaces inside double quotes. The kernel splits at white space outside of quotes (lib/cmdline.c, next_arg).
 """
 
 from collections.abc import Iterable
@@ -55,7 +55,7 @@ def edit(
     """Delete, then append arguments, as coreos-installer's --delete-karg and --append-karg do.
 
     :param delete: each must equal a whole argument; its first occurrence goes.
-    :raises KernelArgumentError: an argument to delete that is not there, or one to append that is not one argument.
+    :raises KernelArgumentError: an argument to delete is not there, or one to append is not one.
     """
     result = list(arguments)
     for argument in delete:

@@ -32,7 +32,7 @@ def fields(data: Mapping[str, Any]) -> Table:
 
 
 def rows(columns: Sequence[str], values: Sequence[Sequence[Any]]) -> Table:
-    """Draw a table; None is an empty cell. Values are shown as they are: nothing in them is markup."""
+    """Draw a table; None is an empty cell; nothing in a value is taken as markup."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -42,7 +42,7 @@ def rows(columns: Sequence[str], values: Sequence[Sequence[Any]]) -> Table:
 
 
 def console(*, stderr: bool = True) -> Console:
-    """Open a rich console: colours only on a terminal and without NO_COLOR; no wrapping off a terminal."""
+    """Open a rich console: colours only on a terminal without NO_COLOR; off it, no wrapping."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 10_000)
 
