@@ -1,8 +1,8 @@
 """Run other programs: the one place of both command lines that starts them.
 
-Every command is logged so that it can be pasted into a shell (docs/debugging.rst), and a failure says
-in exact words what became of it: not found, killed by which signal, over its time, or which exit
-status and last words.
+Every command is logged so that it can be pasted into a shell (docs/debugging.rst), and a failure
+says in exact words what became of it: not found, killed by which signal, over its time, or which
+exit status and last words.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Say what failed, on what, and what to do next.
 
-Library code raises; only :mod:`atomic_baremetal.cli` turns an error into a line on stderr and an exit
-status.
+Library code raises; only :mod:`atomic_baremetal.cli` turns an error into a line on stderr and
+an exit status.
 """
 
 

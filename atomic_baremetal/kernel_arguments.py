@@ -1,7 +1,8 @@
 """Read, check and edit a kernel command line.
 
-Glossary: a *kernel argument* is one word of the command line, `name` or `name=value`; a value may hold
-spaces inside double quotes. The kernel splits at white space outside of quotes (lib/cmdline.c, next_arg).
+Glossary: a *kernel argument* is one word of the command line, `name` or `name=value`; a value may
+hold spaces inside double quotes. The kernel splits at white space outside of quotes (lib/cmdline.c,
+next_arg).
 """
 
 from collections.abc import Iterable

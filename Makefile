@@ -1,0 +1,61 @@
+# Run `make help` for the list. Everything heavy is cached outside the checkout, keyed by what it is made from.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The binding of libguestfs is built for the system's Python: the environment has to be made from that one.
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE := Debian-Atomic-12-x86_64.qcow2
+SHELL_SCRIPTS = git ls-files | xargs -r grep -lE '^\#!.*\b(ba)?sh\b' --
+PYTEST := $(BIN)/pytest --durations=8
+
+.PHONY: help venv demo test e2e lint types unit functional docs sample-image ramdisk clean
+
+help:  ## list what there is
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.ready  ## system packages and the Python environment: .venv/bin/imgprep, .venv/bin/provision
+
+$(VENV)/.ready: pyproject.toml constraints.txt bindep.txt setup.py tools/system-packages tools/link-guestfs
+	tools/system-packages bindep.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lab,build,test]'
+	tools/link-guestfs $(BIN)/python
+	touch $@
+
+demo: venv  ## from nothing to a machine that booted the sample image and answers ssh
+	tools/demo
+
+test: lint types unit functional  ## everything but the lab's boots, in under five minutes
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(SHELL_SCRIPTS) | xargs -r shellcheck
+	$(BIN)/dib-lint elements
+	$(BIN)/reno lint
+
+types: venv
+	$(BIN)/mypy
+
+unit: venv
+	$(PYTEST) tests/unit
+
+functional: venv
+	$(PYTEST) tests/functional
+
+e2e: venv  ## the lab: conversion, Glance, two deployed nodes, reboots, release
+	$(PYTEST) --capture=no tests/e2e
+
+sample-image: venv  ## build the sample Atomic host image (cached) and link it here
+	image=$$($(BIN)/python -m provision.lab.build sample-image) && ln -sf "$$image" $(IMAGE)
+
+ramdisk: venv  ## build the deploy ramdisk with our agent extension (cached)
+	$(BIN)/python -m provision.lab.build ramdisk
+
+clean:  ## remove what was made in the checkout; the cache stays
+	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(IMAGE)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
