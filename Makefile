@@ -35,7 +35,7 @@ lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(SHELL_SCRIPTS) | xargs -r shellcheck
-	$(BIN)/dib-lint elements
+	PATH="$(abspath $(BIN)):$$PATH" ELEMENTS_DIR=elements LIB_DIR=elements dib-lint
 	$(BIN)/reno lint
 
 types: venv

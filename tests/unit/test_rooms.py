@@ -14,7 +14,7 @@ ROOMS = (  # the longest name that fits is a module's room
     "provision.driver",
     "provision.lab",
 )
-# Each room may import these rooms of ours. What runs in somebody else's process imports none of them.
+# Each room may import these of ours. What runs in somebody else's process imports none of them.
 MAY_IMPORT = {
     "atomic_baremetal": set(),
     "imgprep": {"atomic_baremetal"},
