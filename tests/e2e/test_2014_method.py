@@ -1,7 +1,7 @@
 """Hold the conversion against what the script of 2014 did with the same image.
 
-That script mounted the image read-write on the host twice (kernel and ramdisk from /boot; the edit of
-the deployment's fstab), wrote the whole disk out as raw, and cut the root partition from it with dd.
+That script mounted the image read-write on the host twice (for kernel and ramdisk, then to edit the
+deployment's fstab), wrote the whole disk out as raw, and cut the root partition from it with dd.
 """
 
 import json
@@ -96,7 +96,7 @@ def raw_base(bundle: Path, directory: Path) -> Path:
 
 
 def files_of(base: Path) -> str:
-    """Digest every file, and say type, mode, owner, size and target of every name, in the appliance."""
+    """Digest every file, and name type, mode, owner, size and target of every name."""
     script = (
         "run\nlvm-set-filter /dev/sda\nmount-options ro,norecovery /dev/atomicos/root /\n"
         "checksums-out crc / -\n"

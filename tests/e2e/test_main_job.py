@@ -12,6 +12,7 @@ from typing import Any
 
 import openstack
 import pytest
+
 from tests.e2e.support import IMAGE_NAME, LAB, Key, Shell, run, run_json, say, sha256, wait_for
 
 Nodes = dict[str, dict[str, Any]]
