@@ -11,16 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import openstack
-import openstack.config
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
+from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
 from atomic_baremetal import paths
 from atomic_baremetal.errors import CloudError
 
 LOG = logging.getLogger(__name__)
+CREDENTIALS = (
+    "OS_CLOUD",
+    "OS_AUTH_TYPE",
+    "OS_AUTH_URL",
+    "OS_ENDPOINT",
+)  # any of them names a cloud
 
 
 def lab_clouds_file() -> Path:
@@ -41,16 +46,16 @@ def connect(os_cloud: str | None) -> Connection:
     :raises CloudError: there is no such cloud in clouds.yaml, or its entry is incomplete.
     """
     lab = lab_clouds_file()
-    files = list(openstack.config.loader.CONFIG_FILES)
-    if os_cloud is None and lab.exists() and not os.environ.get("OS_AUTH_TYPE"):
+    lab_cloud = f"lab-{lab_name()}"
+    if os_cloud is None and lab.exists() and not any(os.environ.get(one) for one in CREDENTIALS):
         LOG.info("using the lab %r (no cloud was named)", lab_name())
-        files, os_cloud = [str(lab)], f"lab-{lab_name()}"
-    elif lab.exists():
-        files.append(str(lab))
+        os_cloud = lab_cloud
     with translated("the cloud"):
-        return openstack.connect(
-            cloud=os_cloud, app_name="atomic-baremetal", config_files=files, load_envvars=True
-        )
+        if os_cloud == lab_cloud and lab.exists():
+            config = OpenStackConfig(config_files=[str(lab)], load_envvars=False)
+        else:
+            config = OpenStackConfig()
+        return Connection(config=config.get_one(cloud=os_cloud), app_name="atomic-baremetal")
 
 
 @contextmanager

@@ -33,7 +33,11 @@ ONLY_IN = {
     "subprocess": {"atomic_baremetal.command", "provision.lab.processes", "provision.ssh"},
     "libvirt": set(),
 }
-ANYBODY_OF = {"openstack.connect": {"atomic_baremetal.cloud"}}
+ANYBODY_OF = {
+    "openstack.connect": set(),
+    "Connection": {"atomic_baremetal.cloud"},
+    "OpenStackConfig": {"atomic_baremetal.cloud"},
+}
 
 
 def modules() -> dict[str, ast.Module]:
