@@ -1,1 +1,1 @@
-"""Turn an image-based (ostree) cloud image into a kernel, a ramdisk and a root partition, and register them in Glance."""
+"""Turn an ostree host's image into kernel, ramdisk and root partition, and register them."""

@@ -1,0 +1,321 @@
+"""Open file systems of an image inside libguestfs' appliance, a small virtual machine of its own.
+
+No kernel of this host ever mounts what an image holds. The only module that imports guestfs.
+"""
+
+import json
+import logging
+import os
+import platform
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from atomic_baremetal import command, paths
+from atomic_baremetal.errors import CommandError, Error
+from imgprep.layout import Content, Partition, Volume, content_of, mapper_device
+from imgprep.precheck import ImageError
+from imgprep.qemu_img import NO_SPACE, NoSpaceError
+
+LOG = logging.getLogger(__name__)
+DISK = "/dev/sda"
+PROBE_S = 60  # an appliance that works at all with KVM is up in 5 s
+SESSION_S = 1800  # a file system made to hang its kernel must not hang us
+
+
+class Accelerator(StrEnum):
+    """How the appliance's processor runs."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class Appliance:
+    """A launched appliance with one disk. Get one from :func:`launched`."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self.timed_out = False
+
+    def _do(self, call: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return getattr(self._handle, call)(*arguments, **options)
+        except RuntimeError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: RuntimeError) -> Error:
+        said = " ".join(str(error).split())
+        if self.timed_out:
+            return ImageError(
+                f"the appliance was not done within {SESSION_S} seconds and was ended",
+                hint="a damaged or hostile file system can do that",
+            )
+        if NO_SPACE in said:
+            return NoSpaceError("the disk is full", hint="free some space and try again")
+        return ImageError(f"the appliance failed: {said}", hint="--debug shows more")
+
+    def partition_table(self) -> str:
+        """Return `mbr`, `gpt` or `none`."""
+        try:
+            found = self._handle.part_get_parttype(DISK)
+        except RuntimeError as error:
+            if "unrecognised disk label" in str(error):
+                return "none"
+            raise self._translated(error) from error
+        return {"msdos": "mbr"}.get(found, str(found))
+
+    def sector_size_bytes(self) -> int:
+        """Return the size of the disk's logical sectors."""
+        return int(self._do("blockdev_getss", DISK))
+
+    def partitions(self) -> list[Partition]:
+        """List the partitions in the table's order, each with what blkid finds in it."""
+        return [
+            Partition(
+                number=part["part_num"],
+                start_bytes=part["part_start"],
+                size_bytes=part["part_size"],
+                content=content_of(self._do("vfs_type", f"{DISK}{part['part_num']}")),
+            )
+            for part in self._do("part_list", DISK)
+        ]
+
+    def volumes(self, partitions: list[Partition]) -> Iterator[Volume]:
+        """Find what can hold a file system: partitions, and logical volumes on them."""
+        for part in partitions:
+            device = f"{DISK}{part.number}"
+            if part.content is Content.LVM2_PV:
+                yield from self._logical_volumes(part.number, device)
+            else:
+                uuid = self._do("vfs_uuid", device)
+                yield self._volume(device, f"/dev/disk/by-uuid/{uuid}", part.number, part.content)
+
+    def _logical_volumes(self, number: int, device: str) -> Iterator[Volume]:
+        uuid = self._do("pvuuid", device)
+        for group in self._do("vgs"):
+            members = self._do("vgpvuuids", group)
+            if uuid not in members:
+                continue
+            prefix = f"/dev/{group}/"
+            for path in self._do("lvs"):
+                if path.startswith(prefix):
+                    stable = mapper_device(group, path.removeprefix(prefix))
+                    content = content_of(self._do("vfs_type", path))
+                    yield replace(
+                        self._volume(path, stable, number, content),
+                        group=group,
+                        spans=len(members) > 1,
+                    )
+
+    def _volume(self, device: str, stable: str, number: int, content: Content) -> Volume:
+        return Volume(
+            device=device,
+            stable_device=stable,
+            partition=number,
+            filesystem=content,
+            uuid=self._do("vfs_uuid", device),
+            label=self._do("vfs_label", device),
+        )
+
+    @contextmanager
+    def mounted(
+        self, volume: Volume, *, boot: Volume | None = None, writable: bool = False
+    ) -> Iterator[None]:
+        """Mount a volume as /, and another one on its /boot; unmount both in the end.
+
+        :param writable: the root; /boot never is.
+        """
+        self._do("mount" if writable else "mount_ro", volume.device, "/")
+        try:
+            if boot is not None:
+                self._do("mount_ro", boot.device, "/boot")
+            yield
+        finally:
+            self._do("umount_all")
+
+    def is_directory(self, path: str) -> bool:
+        """Tell whether there is a directory, symbolic links followed."""
+        return bool(self._do("is_dir", path, followsymlinks=True))
+
+    def is_file(self, path: str) -> bool:
+        """Tell whether there is a regular file, symbolic links followed."""
+        return bool(self._do("is_file", path, followsymlinks=True))
+
+    def list_directory(self, path: str) -> list[str]:
+        """List the names in a directory, sorted."""
+        return [str(name) for name in self._do("ls", path)]
+
+    def resolve(self, path: str) -> str:
+        """Follow all symbolic links of a path.
+
+        :raises ImageError: it leads nowhere.
+        """
+        return str(self._do("realpath", path))
+
+    def read(self, path: str, *, limit_bytes: int) -> bytes:
+        """Read a regular file whole.
+
+        :raises ImageError: it is larger than the limit.
+        """
+        size = int(self._do("filesize", path))
+        if size > limit_bytes:
+            raise ImageError(f"{path} in the image is too large: {size} bytes")
+        return bytes(self._do("read_file", path))
+
+    def size_bytes(self, path: str) -> int:
+        """Return the size of a file."""
+        return int(self._do("filesize", path))
+
+    def copy_out(self, path: str, to: Path) -> None:
+        """Copy a file of the image to a file of this host."""
+        self._do("download", path, str(to))
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Give a file another content; its mode, owner and extended attributes stay.
+
+        It is written in place, unless another name leads to the same inode: in ostree that would be
+        an object of the repository, which must never change.
+        """
+        status = self._do("lstatns", path)
+        if not stat.S_ISREG(status["st_mode"]):
+            raise ImageError(f"{path} in the image is not a regular file")
+        if status["st_nlink"] == 1:
+            self._do("write", path, content)
+            return
+        beside = f"{path}.imgprep"
+        self._do("cp_a", path, beside)
+        self._do("write", beside, content)
+        self._do("mv", beside, path)
+
+
+@contextmanager
+def launched(overlay: Path) -> Iterator[Appliance]:
+    """Run an appliance on a qcow2 file, and end it in any case.
+
+    :param overlay: it will be written to: mounting alone may replay a journal.
+    :raises ImageError: the appliance does not come up, or fails at its end.
+    """
+    handle = _handle(accelerator())
+    try:
+        handle.add_drive_opts(str(overlay), format="qcow2", cachemode="unsafe")
+        _launch(handle)
+        appliance = Appliance(handle)
+        watchdog = threading.Timer(SESSION_S, _end, (appliance, handle.get_pid()))
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield appliance
+            appliance._do("shutdown")
+        finally:
+            watchdog.cancel()
+    finally:
+        handle.close()
+
+
+def _end(appliance: Appliance, pid: int) -> None:
+    appliance.timed_out = True
+    os.kill(pid, signal.SIGKILL)
+
+
+def _launch(handle: Any) -> None:
+    try:
+        handle.launch()
+    except RuntimeError as error:
+        raise ImageError(
+            f"libguestfs' appliance does not start: {' '.join(str(error).split())}",
+            hint="run libguestfs-test-tool to see why",
+        ) from error
+
+
+def _handle(accelerator_: Accelerator | None) -> Any:
+    """Open a handle; None leaves the choice of accelerator to the user's environment."""
+    try:
+        import guestfs
+    except ImportError as error:
+        raise Error(
+            "Python's binding of libguestfs is missing",
+            hint="install python3-guestfs, run make venv",
+        ) from error
+    handle = guestfs.GuestFS(python_return_dict=True)
+    if "LIBGUESTFS_BACKEND" not in os.environ:
+        handle.set_backend("direct")
+    if accelerator_ is Accelerator.TCG:
+        handle.set_backend_setting("force_tcg", "1")
+    if LOG.isEnabledFor(logging.DEBUG):
+        handle.set_event_callback(
+            lambda _event, _handle, text, _array: LOG.debug("appliance: %s", text.rstrip()),
+            guestfs.EVENT_APPLIANCE,
+        )
+    return handle
+
+
+def accelerator() -> Accelerator | None:
+    """Decide how the appliance's processor runs; None when the user has decided.
+
+    /dev/kvm may be there and open and still run no guest. So KVM is believed only after an
+    appliance came up with it, once per boot of this machine.
+    """
+    if "LIBGUESTFS_BACKEND_SETTINGS" in os.environ:
+        return None
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        verdict = Accelerator.TCG
+    else:
+        verdict = _remembered() or _probed()
+    if verdict is Accelerator.TCG:
+        LOG.info("no usable KVM here: the appliance is emulated, which takes some seconds longer")
+    return verdict
+
+
+def _verdict_file() -> Path:
+    return paths.cache() / "appliance" / "accelerator.json"
+
+
+def _machine() -> dict[str, str]:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return {"boot_id": boot, "kernel": platform.release()}
+
+
+def _remembered() -> Accelerator | None:
+    try:
+        known = json.loads(_verdict_file().read_text())
+        verdict = Accelerator(known.pop("accelerator"))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None  # never asked, or not written by us: ask
+    return verdict if known == _machine() else None
+
+
+def _probed() -> Accelerator:
+    LOG.info("trying KVM once ...")
+    try:
+        command.run(sys.executable, "-m", "imgprep.appliance", timeout_s=PROBE_S)
+    except CommandError as error:
+        LOG.debug("KVM does not work here: %s", error)
+        verdict = Accelerator.TCG
+    else:
+        verdict = Accelerator.KVM
+    file = _verdict_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    beside.write_text(json.dumps({"accelerator": verdict, **_machine()}))
+    beside.replace(file)
+    return verdict
+
+
+def _probe() -> None:
+    """Launch an appliance with KVM: what the child process of :func:`_probed` does."""
+    handle = _handle(Accelerator.KVM)
+    handle.add_drive_opts("/dev/null", format="raw")
+    handle.launch()
+    handle.shutdown()
+    handle.close()
+
+
+if __name__ == "__main__":
+    _probe()
