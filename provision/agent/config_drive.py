@@ -6,7 +6,6 @@ signatures, and leaves the content where it was. This adds one short step in fro
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -64,14 +63,22 @@ class ConfigDriveHardwareManager(hardware.HardwareManager):
 
 
 def config_drives(disk: str) -> list[str]:
-    """List the partitions of a disk (or the disk itself) that carry the config drive's label."""
-    argv = ("lsblk", "--json", "--paths", "--output", "NAME,LABEL", disk)
-    stdout, _ = utils.execute(*argv, env_variables={**os.environ, "LC_ALL": "C"})
-    return [
-        device["name"]
-        for device in _flatten(json.loads(stdout)["blockdevices"])
-        if (device["label"] or "").lower() == LABEL  # vfat keeps its label in capitals
-    ]
+    """List the partitions of a disk (or the disk itself) that carry the config drive's label.
+
+    The label is read from the device, not from udev's memory of it.
+    """
+    stdout, _ = utils.execute("lsblk", "--json", "--paths", "--output", "NAME", disk)
+    names = [device["name"] for device in _flatten(json.loads(stdout)["blockdevices"])]
+    # vfat has capitals only, in principle
+    return [name for name in names if _label(name).lower() == LABEL]
+
+
+def _label(device: str) -> str:
+    """Read a file system's label; empty when there is none, or nothing that blkid knows."""
+    argv = ("blkid", "-p", "-s", "LABEL", "-o", "value", device)
+    # 2: nothing found; 8: more than one thing found
+    stdout, _ = utils.execute(*argv, check_exit_code=[0, 2, 8])
+    return str(stdout).strip()
 
 
 def _flatten(devices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -129,6 +129,7 @@ class ISCSIExtension(base.BaseAgentExtension):
         try:
             _run("tgtd", "--iscsi", f"portal={portal}", env=_environment())
             _wait_for_answer(True)
+            _check_portal(portal)
             _create_target(iqn, device, chap_user, chap_password(token, chap_nonce))
             # Last, because a target without an address bound to it accepts nobody.
             _tgtadm("bind", "target", "--tid", TARGET_ID, "-I", initiator_address)
@@ -187,6 +188,15 @@ def _create_target(iqn: str, device: str, user: str, password: str) -> None:
     _tgtadm("new", "account", "--user", user, "--password", password)
     _tgtadm("bind", "account", "--tid", TARGET_ID, "--user", user)
     _tgtadm("new", "logicalunit", "--tid", TARGET_ID, "--lun", LOGICAL_UNIT, "-b", device)
+
+
+def _check_portal(portal: str) -> None:
+    """Make sure that tgtd listens: it says nothing and goes on when the port is taken.
+
+    :raises CommandExecutionError: nobody listens.
+    """
+    if f"Portal: {portal}," not in _tgtadm("show", "portal"):
+        raise errors.CommandExecutionError(f"tgtd cannot listen on {portal}: is the port taken?")
 
 
 def _root_device() -> str:
