@@ -1,0 +1,38 @@
+"""Build what the lab boots: ``python -m provision.lab.build ramdisk|sample-image``.
+
+Prints where the result is: the ramdisk's directory, the image's file.
+"""
+
+from pathlib import Path
+
+import click
+
+from atomic_baremetal import cli
+
+
+def ramdisk() -> Path:
+    """Return the directory of the deploy ramdisk's kernel and initramfs; build them if need be."""
+    from provision.lab import ramdisk as builder
+
+    return builder.ramdisk()
+
+
+def sample_image() -> Path:
+    """Return the sample Atomic host image, a qcow2; build it if need be."""
+    from provision.lab import sample_image as builder
+
+    return builder.sample_image()
+
+
+@click.command()
+@click.argument("what", type=click.Choice(("ramdisk", "sample-image")))
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--debug", is_flag=True, help="Say everything, each command included.")
+def build(what: str, quiet: bool, debug: bool) -> None:
+    """Build WHAT unless it is in the cache, and print where it is."""
+    cli.set_up_logging(quiet=quiet, verbose=False, debug=debug)
+    click.echo(ramdisk() if what == "ramdisk" else sample_image())
+
+
+if __name__ == "__main__":
+    cli.main(build, prog_name="python -m provision.lab.build")
