@@ -13,14 +13,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from atomic_baremetal import command, paths
 from atomic_baremetal.errors import CommandError, Error
-from imgprep.layout import Content, Partition, Volume, content_of, mapper_device
+from imgprep.layout import Content, Partition, Volume, content_of
 from imgprep.precheck import ImageError
 from imgprep.qemu_img import NO_SPACE, NoSpaceError
 
@@ -62,7 +61,7 @@ class Appliance:
         return ImageError(f"the appliance failed: {said}", hint="--debug shows more")
 
     def partition_table(self) -> str:
-        """Return `mbr`, `gpt` or `none`."""
+        """Return `mbr`, `gpt` or `none`; parted's own word for any other kind."""
         try:
             found = self._handle.part_get_parttype(DISK)
         except RuntimeError as error:
@@ -70,10 +69,6 @@ class Appliance:
                 return "none"
             raise self._translated(error) from error
         return {"msdos": "mbr"}.get(found, str(found))
-
-    def sector_size_bytes(self) -> int:
-        """Return the size of the disk's logical sectors."""
-        return int(self._do("blockdev_getss", DISK))
 
     def partitions(self) -> list[Partition]:
         """List the partitions in the table's order, each with what blkid finds in it."""
@@ -92,37 +87,33 @@ class Appliance:
         for part in partitions:
             device = f"{DISK}{part.number}"
             if part.content is Content.LVM2_PV:
-                yield from self._logical_volumes(part.number, device)
+                yield from self._logical_volumes(part.number, self._do("pvuuid", device))
             else:
-                uuid = self._do("vfs_uuid", device)
-                yield self._volume(device, f"/dev/disk/by-uuid/{uuid}", part.number, part.content)
+                yield Volume(device=device, partition=part.number, filesystem=part.content)
 
-    def _logical_volumes(self, number: int, device: str) -> Iterator[Volume]:
-        uuid = self._do("pvuuid", device)
-        for group in self._do("vgs"):
-            members = self._do("vgpvuuids", group)
-            if uuid not in members:
-                continue
-            prefix = f"/dev/{group}/"
-            for path in self._do("lvs"):
-                if path.startswith(prefix):
-                    stable = mapper_device(group, path.removeprefix(prefix))
-                    content = content_of(self._do("vfs_type", path))
-                    yield replace(
-                        self._volume(path, stable, number, content),
-                        group=group,
-                        spans=len(members) > 1,
-                    )
+    def _logical_volumes(self, number: int, uuid: str) -> Iterator[Volume]:
+        members: dict[str, list[str]] = {}
+        for path in self._do("lvs"):
+            group, _, name = path.removeprefix("/dev/").partition("/")
+            if group not in members:
+                members[group] = self._do("vgpvuuids", group)
+            if uuid in members[group]:
+                yield Volume(
+                    device=path,
+                    partition=number,
+                    filesystem=content_of(self._do("vfs_type", path)),
+                    group=group,
+                    logical_volume=name,
+                    spans=len(members[group]) > 1,
+                )
 
-    def _volume(self, device: str, stable: str, number: int, content: Content) -> Volume:
-        return Volume(
-            device=device,
-            stable_device=stable,
-            partition=number,
-            filesystem=content,
-            uuid=self._do("vfs_uuid", device),
-            label=self._do("vfs_label", device),
-        )
+    def uuid(self, volume: Volume) -> str:
+        """Return the UUID of a file system, empty when it has none."""
+        return str(self._do("vfs_uuid", volume.device))
+
+    def label(self, volume: Volume) -> str:
+        """Return the label of a file system, empty when it has none."""
+        return str(self._do("vfs_label", volume.device))
 
     @contextmanager
     def mounted(

@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from imgprep.bundle import Base, Bundle, Deployed, Manifest, SourceImage
 from imgprep.deployment import Deployment
 from imgprep.fstab import Edited
 from imgprep.inspect import Inspection
+from imgprep.layout import Volume
 from imgprep.precheck import ImageError, ImageFormat, Source
 from imgprep.qemu_img import NoSpaceError
 
@@ -200,18 +202,19 @@ def _edited(appliance: Appliance, inspection: Inspection, path: str) -> Edited |
         if appliance.resolve(path) != path:
             raise ImageError(f"{path} in the image is a symbolic link", hint="make it a file")
         content = appliance.read(path, limit_bytes=FSTAB_LIMIT_BYTES)
-    inside = [root, boot] if boot and boot.partition == root.partition else [root]
     names = {
-        name
-        for volume in inside
-        for name in (
-            f"UUID={volume.uuid}",
-            f"LABEL={volume.label}",
-            volume.stable_device,
-            *((volume.device,) if volume.group else ()),
-        )
+        inspection.root_device,
+        f"UUID={inspection.root_uuid}",
+        f"LABEL={inspection.root_label}",
+        *_names_of(root),
+        *(_names_of(boot) if boot and boot.partition == root.partition else ()),
     }
     return fstab.without_boot(content, in_base=names)
+
+
+def _names_of(volume: Volume) -> tuple[str, ...]:
+    """List what an fstab may call a logical volume."""
+    return (volume.device, volume.mapper_device) if volume.mapper_device else ()
 
 
 def _copy_boot_files(appliance: Appliance, decided: Plan, new: Path) -> None:
@@ -252,18 +255,16 @@ def _export(decided: Plan, over: Path, new: Path) -> Base:
     Mounting alone, read-only, can replay a journal into the overlay.
     """
     source, part = decided.inspection.source, decided.inspection.base
-    changed = decided.edited is not None and decided.edited.removed
-    extent = qemu_img.extent(
-        over if changed else source.path,
-        format_=ImageFormat.QCOW2 if changed else source.format,
-        offset_bytes=part.start_bytes,
-        size_bytes=part.size_bytes,
-    )
+    extent = partial(qemu_img.extent, offset_bytes=part.start_bytes, size_bytes=part.size_bytes)
+    wanted = extent(source.path, format_=source.format)
+    total = qemu_img.measure(wanted)
+    if decided.edited is not None and decided.edited.removed:
+        wanted = extent(over, format_=ImageFormat.QCOW2)
+        total += qemu_img.measure(wanted)  # counts the overlay's own clusters alone
     path = new / f"{decided.name}-base"
-    total = qemu_img.measure(extent)
     _require_space(new, total)
     with progress.growing("copying the root partition", path, total_bytes=total):
-        qemu_img.convert(extent, path, format_=decided.base_format)
+        qemu_img.convert(wanted, path, format_=decided.base_format)
     return Base(
         **asdict(bundle.describe(path)),
         format=decided.base_format.value,

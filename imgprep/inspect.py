@@ -12,6 +12,7 @@ from imgprep.layout import Content, Layout, Partition, Signs, Volume
 from imgprep.precheck import ImageError, Source
 
 SCHEMA = 1
+SECTOR_SIZE_BYTES = 512  # no image says; the appliance is given a disk of such sectors
 ENTRIES = "/loader/entries"
 ENTRY_LIMIT_BYTES = 64 << 10
 ENTRIES_LIMIT = 100
@@ -21,14 +22,16 @@ ENTRIES_LIMIT = 100
 class Inspection:
     """What is in an image.
 
+    :param root_uuid: of the root's file system; so is root_label, which may be empty.
     :param deployments: in boot order, the default first.
     """
 
     source: Source
-    sector_size_bytes: int
     partition_table: str
     partitions: tuple[Partition, ...]
     layout: Layout
+    root_uuid: str
+    root_label: str
     deployments: tuple[Deployment, ...]
 
     @property
@@ -36,6 +39,11 @@ class Inspection:
         """Return the partition that the root lies on."""
         number = self.layout.root.partition
         return next(part for part in self.partitions if part.number == number)
+
+    @property
+    def root_device(self) -> str:
+        """Return the name that the root's device has on any machine."""
+        return self.layout.root.mapper_device or f"/dev/disk/by-uuid/{self.root_uuid}"
 
 
 def inspect(source: Source) -> Inspection:
@@ -53,7 +61,8 @@ def inspect(source: Source) -> Inspection:
 
 def look(appliance: Appliance, source: Source) -> Inspection:
     """Look into the disk of a running appliance."""
-    partitions = appliance.partitions() if appliance.partition_table() != "none" else []
+    table = appliance.partition_table()
+    partitions = appliance.partitions() if table != "none" else []
     volumes = appliance.volumes(partitions)
     found = layout.choose(
         [_signs(appliance, volume) for volume in volumes if volume.filesystem in layout.MOUNTABLE]
@@ -62,10 +71,11 @@ def look(appliance: Appliance, source: Source) -> Inspection:
         deployments = _deployments(appliance)
     return Inspection(
         source=source,
-        sector_size_bytes=appliance.sector_size_bytes(),
-        partition_table=appliance.partition_table(),
+        partition_table=table,
         partitions=tuple(partitions),
         layout=found,
+        root_uuid=appliance.uuid(found.root),
+        root_label=appliance.label(found.root),
         deployments=tuple(deployments),
     )
 
@@ -149,7 +159,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "schema": SCHEMA,
         "format": inspection.source.format.value,
         "virtual_size_bytes": inspection.source.virtual_size_bytes,
-        "sector_size_bytes": inspection.sector_size_bytes,
+        "sector_size_bytes": SECTOR_SIZE_BYTES,
         "partition_table": inspection.partition_table,
         "partitions": [
             {
@@ -168,7 +178,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
             "partition": root.partition,
             "content": base_content(inspection),
             "filesystem": root.filesystem.value,
-            "device": root.stable_device,
+            "device": inspection.root_device,
         },
         "deployments": [_deployment_json(one) for one in inspection.deployments],
     }

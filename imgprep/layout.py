@@ -51,20 +51,27 @@ class Volume:
     """A file system of the disk.
 
     :param device: its name inside the appliance.
-    :param stable_device: the name it will have on any machine.
     :param partition: the number of the partition it lies on.
-    :param group: the LVM volume group, None for a plain partition.
+    :param group: the LVM volume group, None for a plain partition; so is logical_volume.
     :param spans: the volume group lies on more than this one partition.
     """
 
     device: str
-    stable_device: str
     partition: int
     filesystem: Content
-    uuid: str
-    label: str
     group: str | None = None
+    logical_volume: str | None = None
     spans: bool = False
+
+    @property
+    def mapper_device(self) -> str | None:
+        """Return the name that a logical volume has on any machine, None for a plain partition."""
+        if self.group is None or self.logical_volume is None:
+            return None
+        return mapper_device(self.group, self.logical_volume)
+
+    def __str__(self) -> str:
+        return self.mapper_device or f"partition {self.partition}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,7 @@ def choose(signs: Sequence[Signs]) -> Layout:
             hint="no file system of it holds /ostree/repo and /ostree/deploy",
         )
     if len(roots) > 1:
-        names = ", ".join(sign.volume.stable_device for sign in roots)
+        names = ", ".join(str(sign.volume) for sign in roots)
         raise ImageError(f"several roots in this image: {names}", hint="one ostree root is handled")
     root = roots[0]
     if root.volume.spans:
@@ -123,7 +130,7 @@ def choose(signs: Sequence[Signs]) -> Layout:
             hint="neither a boot file system nor /boot on the root holds loader/entries",
         )
     if len(boots) > 1:
-        names = ", ".join(boot.stable_device for boot in boots)
+        names = ", ".join(str(boot) for boot in boots)
         raise ImageError(f"several boot file systems in this image: {names}")
     return Layout(root=root.volume, boot=boots[0])
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from openstack.connection import Connection
+from openstack.exceptions import raise_from_response
 
 from atomic_baremetal import cloud
 from atomic_baremetal.errors import CloudError, Error
@@ -128,11 +128,11 @@ class Unregistered:
 class Glance:
     """Speak to Glance, errors in one line. The names of its fields stay in here."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
         with cloud.translated("Glance"):
             self.project: str | None = connection.session.get_project_id()
-            connection.image.get("/images", params={"limit": 1}).raise_for_status()
+            raise_from_response(connection.image.get("/images", params={"limit": 1}))
 
     @classmethod
     def connect(cls, os_cloud: str | None) -> "Glance":
@@ -181,13 +181,14 @@ class Glance:
         with progress.counted(f"uploading {file.name}", total_bytes=expected.size_bytes) as show:
             content = _Content(file, expected.size_bytes, show)
             with cloud.translated("Glance"):
-                self._connection.image.put(
-                    f"/images/{image_id}/file",
-                    data=content,
-                    headers={"Content-Type": "application/octet-stream"},
-                    connect_retries=0,
-                    status_code_retries=0,
-                    raise_exc=True,
+                raise_from_response(
+                    self._connection.image.put(
+                        f"/images/{image_id}/file",
+                        data=content,
+                        headers={"Content-Type": "application/octet-stream"},
+                        connect_retries=0,
+                        status_code_retries=0,
+                    )
                 )
         if content.sha256.hexdigest() != expected.sha256:
             raise Error(f"{file} changed while it was uploaded", hint="verify the bundle")
@@ -222,7 +223,8 @@ class Glance:
 
     def _json(self, verb: str, path: str, **options: Any) -> dict[str, Any]:
         with cloud.translated("Glance"):
-            response = getattr(self._connection.image, verb)(path, raise_exc=True, **options)
+            response = getattr(self._connection.image, verb)(path, **options)
+            raise_from_response(response)
             data: dict[str, Any] = response.json()
             return data
 

@@ -1,0 +1,125 @@
+"""Share what takes long: the small image, its conversion, a Glance."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from imgprep import convert, qemu_img
+from imgprep.bundle import Bundle
+from tests.fixtures import make_atomic_image
+from tests.functional import glance
+
+NEEDED = ("qemu-img", "qemu-system-x86_64", "prlimit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A bundle, and beside it what the method of 2014 extracts from the same overlay."""
+
+    bundle: Bundle
+    by_2014: Path
+
+
+def sha256_of(path: Path) -> str:
+    return subprocess.run(["sha256sum", path], capture_output=True, text=True).stdout.split()[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tools() -> None:
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if importlib.util.find_spec("guestfs") is None:
+        missing.append("guestfs")
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"missing: {missing}")
+    if missing:
+        pytest.skip(f"missing: {missing}")
+
+
+@pytest.fixture(scope="session")
+def image(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small image, in a directory whose name holds what qemu would read as syntax."""
+    path = tmp_path_factory.mktemp("image") / "a, b:c" / "small.atomic.qcow2"
+    path.parent.mkdir()
+    make_atomic_image.make(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def image_sha256(image: Path) -> str:
+    return sha256_of(image)
+
+
+@pytest.fixture(scope="session")
+def converted(
+    image: Path, image_sha256: str, tmp_path_factory: pytest.TempPathFactory
+) -> Converted:
+    """Convert the default deployment; on the way, apply the method of 2014 to the same overlay."""
+    place = tmp_path_factory.mktemp("bundle")
+    by_2014 = place / "by-2014"
+    original = qemu_img.convert
+
+    def spy(source: str, target: Path, *, format_: qemu_img.ImageFormat) -> None:
+        overlays = list(place.glob(".small*/imgprep-*/overlay.qcow2"))
+        assert len(overlays) == 1
+        extract_by_2014(overlays[0], by_2014)
+        original(source, target, format_=format_)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(qemu_img, "convert", spy)
+        made = convert.convert(convert.Request(image=image, directory=place / "small"))
+    return Converted(bundle=made, by_2014=by_2014)
+
+
+def extract_by_2014(image: Path, target: Path) -> None:
+    """Convert the whole disk to raw and cut the second partition out with dd."""
+    whole = target.with_suffix(".whole")
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, whole], check=True)
+    start = (1 + make_atomic_image.BOOT_MIB) * make_atomic_image.SECTORS_A_MIB
+    argv = ["dd", f"if={whole}", f"of={target}", "bs=512", f"skip={start}", "status=none"]
+    subprocess.run(argv, check=True)
+    whole.unlink()
+
+
+@pytest.fixture(scope="session")
+def glance_service(
+    tools: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[glance.Glance]:
+    directory = tmp_path_factory.mktemp("glance") / "service"
+    directory.mkdir()
+    with glance.running(directory) as service:
+        yield service
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run imgprep as a user does, in a directory of its own, with no cloud but the one given."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in [name for name in os.environ if name.startswith("OS_")]:
+        monkeypatch.delenv(name)
+
+    def run(
+        *arguments: str | Path, clouds: Path | None = None, status: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        env = dict(os.environ)
+        if clouds is not None:
+            env |= {"OS_CLIENT_CONFIG_FILE": str(clouds), "OS_CLOUD": "test"}
+        done = subprocess.run(
+            [sys.executable, "-m", "imgprep", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=env,
+        )
+        assert done.returncode == status, done.stderr
+        return done
+
+    return run
