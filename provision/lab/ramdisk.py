@@ -7,16 +7,15 @@ to look into one.
 """
 
 import logging
-import os
 import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import provision
-from atomic_baremetal import command, paths
-from atomic_baremetal.errors import CommandError, Error
-from provision.lab import apt_sources, artefacts, ramdisk_sources
+from atomic_baremetal import paths
+from atomic_baremetal.errors import Error
+from provision.lab import apt_sources, artefacts, dib, ramdisk_sources
 
 LOG = logging.getLogger(__name__)
 
@@ -32,8 +31,6 @@ BUILDERS_ELEMENTS = ("journal-to-console",)  # the console file of a lab's node 
 DISTRIBUTION = "debian-minimal"
 COMPRESSOR = "zstd -T0 -12"
 
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-BUILD_LIMIT_S = 1800.0
 TOOLS = {
     # program: Debian package
     "cpio": "cpio",
@@ -42,10 +39,10 @@ TOOLS = {
     "qemu-img": "qemu-utils",
     "rsync": "rsync",
     "sudo": "sudo",
+    "setpriv": "util-linux",
     "unshare": "util-linux",
     "zstd": "zstd",
 }
-LAST_LINES = 8
 
 
 def ramdisk() -> Path:
@@ -61,7 +58,7 @@ def ramdisk() -> Path:
         *agent_code,
         *(f"{name} {version(name)}" for name in BUILDERS),
         *ramdisk_sources.INPUTS,
-        Path(__file__),
+        *(Path(__file__), Path(dib.__file__)),
         *apt_sources.state_of(SUITES),
     ]
     return artefacts.cached("ramdisk", inputs, lambda target: _build(target, elements, code))
@@ -83,69 +80,33 @@ def elements_directory() -> Path:
 
 
 def _build(target: Path, elements: Path, code: Path) -> None:
-    _check_machine()
-    sources = ramdisk_sources.fetched()
+    dib.check_machine("the deploy ramdisk", TOOLS)
     log = target.with_suffix(".log")  # beside the artefact: it outlives a failure
     work = target / "work"
     (work / "tmp").mkdir(parents=True)
     LOG.info("ramdisk: diskimage-builder at work, about three minutes; log: %s", log)
-    argv = _builder_argv(
-        target / "ironic-python-agent", log, _environment(work, sources, elements, code)
+    added = [word for name in (*ELEMENTS, *BUILDERS_ELEMENTS) for word in ("-e", name)]
+    dib.run(
+        "ironic-python-agent-builder",
+        *("-o", str(target / "ironic-python-agent"), "-r", RELEASE, *added),
+        *("--extra-args", f"--logfile {log}"),
+        DISTRIBUTION,
+        environment=_environment(work, ramdisk_sources.fetched(), elements, code),
+        work=work,
+        log=log,
     )
-    try:
-        command.run(*argv, timeout_s=BUILD_LIMIT_S, cwd=work)
-    except CommandError as error:
-        raise Error(
-            f"the deploy ramdisk could not be built: {error.message}\n{_last_lines(log)}",
-            hint=f"the whole log: {log}",
-        ) from error
     shutil.rmtree(work)
     for name in (KERNEL, INITRAMFS):
         if not (target / name).is_file():
             raise Error(f"diskimage-builder ended well but made no {name}", hint=f"its log: {log}")
 
 
-def _check_machine() -> None:
-    if os.geteuid() != 0:
-        raise Error(
-            "building the deploy ramdisk needs root: it works in a chroot",
-            hint="run this as root; what root built, everybody can use",
-        )
-    missing = {package for program, package in TOOLS.items() if not shutil.which(program)}
-    if missing:
-        raise Error(
-            "building the deploy ramdisk needs programs that are not installed",
-            hint=f"apt-get install {' '.join(sorted(missing))}",
-        )
-
-
-def _builder_argv(output: Path, log: Path, environment: dict[str, str]) -> list[str]:
-    """Word the builder's command so that nothing of the host reaches it and nothing of it stays.
-
-    In namespaces of its own, its mounts vanish and its processes die with it, however it ends; to
-    remove its working directory can then never remove what was mounted there. ``env -i``: the
-    host's Python, pip and TLS settings are wrong in the chroot.
-    """
-    added = [word for name in (*ELEMENTS, *BUILDERS_ELEMENTS) for word in ("-e", name)]
-    return [
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        *("env", "-i", *(f"{name}={value}" for name, value in environment.items())),
-        str(Path(sys.executable).with_name("ironic-python-agent-builder")),
-        *("-o", str(output), "-r", RELEASE, *added),
-        *("--extra-args", f"--logfile {log}"),
-        DISTRIBUTION,
-    ]
-
-
 def _environment(
     work: Path, sources: ramdisk_sources.Sources, elements: Path, code: Path
 ) -> dict[str, str]:
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
-        "HOME": str(work),
-        "LANG": "C.UTF-8",
+    return {
+        **dib.environment_for(work, release=RELEASE, elements=elements),
         "TMPDIR": str(work / "tmp"),
-        "ELEMENTS_PATH": str(elements),
         "DIB_IMAGE_CACHE": str(paths.cache() / "ramdisk-packages"),
         "DIB_CHECKSUM": "0",
         "DIB_DEBIAN_COMPONENTS": "main",
@@ -156,17 +117,6 @@ def _environment(
         **_local("glean", sources.glean),
         **_local("requirements", sources.requirements),
     }
-    machine = apt_sources.read()
-    for variable, suite in (
-        ("DIB_DISTRIBUTION_MIRROR", RELEASE),
-        ("DIB_DEBIAN_SECURITY_MIRROR", f"{RELEASE}-security"),
-    ):
-        if archive := apt_sources.archive_of(machine, suite):
-            environment[variable] = archive
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        if value := os.environ.get(name) or os.environ.get(name.upper()):
-            environment[name] = value
-    return environment
 
 
 def _local(repository: str, tarball: Path) -> dict[str, str]:
@@ -176,11 +126,3 @@ def _local(repository: str, tarball: Path) -> dict[str, str]:
         f"DIB_REPOLOCATION_{repository}": f"file://{tarball}",
         f"DIB_REPOREF_{repository}": tarball.name.removesuffix(".tar.gz"),
     }
-
-
-def _last_lines(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return "it wrote no log"
-    return "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
