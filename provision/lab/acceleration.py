@@ -1,8 +1,9 @@
 """Find out whether KVM works here: not whether /dev/kvm opens, but whether a guest gets anywhere.
 
-There are machines where the device opens, makes a machine and a processor, and qemu reports KVM as enabled, yet no
-kernel gets through its first lines. So a kernel is booted, with nothing to boot into: its panic within the time is the
-proof. The verdict is kept, for this host kernel, this qemu and this kernel.
+There are machines where the device opens, makes a machine and a processor, and qemu reports KVM as
+enabled, yet no kernel gets through its first lines. So a kernel is booted, with nothing to boot
+into: its panic within the time is the proof. The verdict is kept, for this processor, host kernel,
+qemu and guest kernel.
 """
 
 import hashlib
@@ -71,6 +72,9 @@ def boots(kernel: Path, accelerator: str, *, limit_s: float) -> bool:
 
 def _key(kernel: Path) -> str:
     said = run(QEMU, "--version", timeout_s=20).stdout
-    digest = hashlib.sha256(f"{platform.release()}\n{platform.version()}\n{said}\n".encode())
+    first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    processor = [line for line in first if line.startswith(("model name", "microcode", "flags"))]
+    facts = (platform.release(), platform.version(), said, *processor)
+    digest = hashlib.sha256("\n".join(facts).encode())
     digest.update(kernel.read_bytes())
     return digest.hexdigest()[:32]

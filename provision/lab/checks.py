@@ -22,7 +22,8 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def wait(lab: Lab, name: str) -> None:
     """Wait until a service answers.
 
-    :raises LabError: it ended, or it did not answer in time; with the last reason, and its last words.
+    :raises LabError: it ended, or it did not answer in time; with the last reason, and its last
+        words.
     """
     deadline = time.monotonic() + READY_S
     while (problem := trouble(lab, name)) is not None:
@@ -47,7 +48,8 @@ def trouble(lab: Lab, name: str) -> str | None:
 
 
 def _ironic(lab: Lab) -> str | None:
-    # the drivers are listed once the conductor has registered itself, which is later than the API answers
+    # the drivers are listed once the conductor has registered itself, which is later than the API
+    # answers
     said = _get(f"{lab.ironic_url}/v1/drivers", lab.password)
     return None if '"redfish-netboot"' in said else "the conductor has no drivers yet"
 

@@ -15,8 +15,8 @@ from provision.lab.status import Status
 def lab() -> None:
     """Run Ironic, Glance and virtual machines on this computer.
 
-    The lab lives in a network namespace of its own and needs root. ATOMIC_LAB names another than `default`. While it is
-    up, and no cloud is named, it is the cloud of all commands.
+    The lab lives in a network namespace of its own and needs root. ATOMIC_LAB names another than
+    `default`. While it is up, and no cloud is named, it is the cloud of all commands.
     """
 
 
@@ -31,7 +31,7 @@ def lab() -> None:
     envvar="ATOMIC_RAMDISK_DIR",
     show_envvar=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Your own deploy ramdisk: ironic-python-agent.kernel and .initramfs. Without it ours is built.",
+    help="The directory of your own deploy ramdisk (docs/lab.rst). Without it ours is built.",
 )
 def up(nodes: int | None, ramdisk: Path | None) -> None:
     """Start the lab, or what is missing of it."""

@@ -15,7 +15,8 @@ from provision.lab import model
 from provision.lab.model import BootMode, Lab, Machine
 from provision.lab.record import write
 
-# the console is the serial port; the journal goes there too, as nothing else is left of a ramdisk that failed
+# the console is the serial port; the journal goes there too, as nothing else is left of a ramdisk
+# that failed
 RAMDISK_ARGUMENTS = "nofb nomodeset console=ttyS0 systemd.journald.forward_to_console=yes"
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
@@ -25,7 +26,8 @@ DISK_GIB = 10
 KVM_CPU = '<cpu mode="host-passthrough"/>'
 # "max" is slower than this when emulated, and the default lacks what newer systems are compiled for
 EMULATED_CPU = '<cpu mode="custom" match="exact"><model fallback="allow">Nehalem</model></cpu>'
-# The hypervisor's users: only a system libvirtd's package makes the ones that libvirtd wants to know
+# The hypervisor's users: only a system libvirtd's package makes the ones that libvirtd wants to
+# know
 # at its start, and root's password is locked in many ways, of which sshd takes some for an answer.
 USERS = {
     "passwd": "root:x:0:0::/:/bin/sh\n"
@@ -62,7 +64,7 @@ def render(lab: Lab) -> dict[Path, str]:
 
 
 def write_all(lab: Lab) -> None:
-    """Write the lab's directories, configuration, password files and keys, where they are missing or differ."""
+    """Write directories, configuration, passwords and keys, where they are missing or differ."""
     for directory in (
         *(lab.hypervisor / name for name in ("etc", "run", "lib", "cache", "log")),
         *(lab.directory / "ironic" / name for name in ("tmp", "images", "locks")),

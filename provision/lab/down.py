@@ -35,7 +35,7 @@ def down(*, keep_logs: bool = False) -> None:
 
 
 def take_down(lab: Lab) -> None:
-    """End the lab's machines and processes, remove its network and files, and look whether that is so.
+    """End machines and processes, remove network and files, and look whether that is so.
 
     Each step is tried whatever became of the one before.
 
@@ -85,7 +85,7 @@ def save_logs(lab: Lab) -> Path:
 
 
 def _end_machines(lab: Lab) -> None:
-    """Power off through Ironic if it answers, so that it does not start them again; then whatever the way."""
+    """Power off through Ironic if it answers, end it so that it starts none, then end the rest."""
     if processes.running(lab, "ironic"):
         try:
             nodes.power_off(lab)

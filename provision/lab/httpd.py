@@ -1,7 +1,7 @@
 """Serve the nodes' boot files and images: `python -m provision.lab.httpd ADDRESS PORT DIRECTORY`.
 
-The standard library's server, less what the lab does not want: no listing of directories, nothing outside of the
-directory (symbolic links included), and files sent by the kernel.
+The standard library's server, less what the lab does not want: no listing of directories, nothing
+outside of the directory (symbolic links included), and files sent by the kernel.
 """
 
 import shutil
@@ -9,6 +9,9 @@ import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+
+NO_FILE = "\0"
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -20,15 +23,18 @@ class Handler(SimpleHTTPRequestHandler):
     )
 
     def translate_path(self, path: str) -> str:
-        """Map a request to a file; to one that does not exist when it would lead outside."""
-        found = Path(super().translate_path(path)).resolve()
-        root = Path(self.directory).resolve()
-        return str(found if found.is_relative_to(root) else root / "\0")
+        """Map a request to a file; to a name that no file can have when it would lead outside."""
+        named = super().translate_path(path)
+        if NO_FILE not in named:
+            found = Path(named).resolve()
+            if found.is_relative_to(Path(self.directory).resolve()):
+                return str(found)
+        return NO_FILE
 
     def send_head(self) -> Any:
-        """Refuse directories, and names that no file can have, as not found."""
+        """Answer for directories, and for names that no file can have, as for what is not there."""
         path = self.translate_path(self.path)
-        if "\0" in path or not Path(path).is_file():
+        if path == NO_FILE or not Path(path).is_file():
             self.send_error(404)
             return None
         return super().send_head()

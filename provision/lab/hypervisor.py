@@ -1,30 +1,34 @@
 """Keep the lab's virtual machines: disks, libvirt domains, and their end.
 
-virsh runs in the mount namespace of the lab's libvirtd, where the usual addresses are the lab's: the path of its socket
-can then be as long as it likes, and no system libvirtd is ever reached by mistake.
+virsh runs in the mount namespace of the lab's libvirtd, where the usual addresses are the lab's:
+the path of its socket can then be as long as it likes, and no system libvirtd is ever reached by
+mistake.
 """
 
-import logging
 import shutil
 from pathlib import Path
 
 from atomic_baremetal.command import run
-from provision.lab import processes
+from provision.lab import acceleration, processes
 from provision.lab.configuration import DISK_GIB, domain
-from provision.lab.model import BootMode, Lab, LabError, Machine
+from provision.lab.model import Lab, LabError
 from provision.lab.record import write
 
-LOG = logging.getLogger(__name__)
 VIRSH_S = 60
 
 
-def ensure_machines(lab: Lab, *, kvm: bool) -> list[str]:
+def ensure_machines(lab: Lab, kernel: Path) -> list[str]:
     """Make the disks and domains that are missing; return the names of those made.
 
     A domain that is there stays as it is: a boot device that Ironic has set is part of it.
+
+    :param kernel: any kernel, to find out whether KVM works.
     """
     there = domains(lab)
-    made = []
+    made: list[str] = []
+    if there.keys() >= {machine.name for machine in lab.machines}:
+        return made
+    kvm = acceleration.kvm_works(kernel)
     for machine in lab.machines:
         if not machine.disk.exists():
             run(
@@ -77,19 +81,15 @@ def strays(lab: Lab) -> list[processes.Process]:
 def virsh(lab: Lab, *words: str) -> str:
     """Run virsh on the lab's libvirtd and return what it prints."""
     pid = processes.running(lab, "libvirtd")
-    if pid is None:
+    # before it has become libvirtd it has the host's mounts, and so the host's libvirtd
+    if pid is None or Path(f"/proc/{pid}/exe").readlink().name != "libvirtd":
         raise LabError(f"the libvirtd of lab {lab.name!r} does not run")
     enter = ("nsenter", "--target", str(pid), "--mount", "--net")
     return run(*enter, "virsh", "-c", "qemu:///system", *words, timeout_s=VIRSH_S).stdout
 
 
-def firmware_files(machine: Machine) -> list[Path]:
-    """List the files that belong to a machine."""
-    return [machine.disk, machine.nvram] if machine.boot_mode is BootMode.UEFI else [machine.disk]
-
-
 def copy_boot_loaders(lab: Lab) -> None:
-    """Put iPXE where a machine's firmware looks for it: over TFTP, and, for Ironic's own checks, HTTP."""
+    """Put iPXE where a machine's firmware looks for it: over TFTP."""
     for name in ("undionly.kpxe", "snponly.efi"):
         source, target = Path("/usr/lib/ipxe") / name, lab.tftp_root / name
         if not target.exists() or target.stat().st_size != source.stat().st_size:
@@ -97,7 +97,7 @@ def copy_boot_loaders(lab: Lab) -> None:
 
 
 def _is_machine(pid: int, lab: Lab) -> bool:
-    """Say whether a process is a virtual machine of this lab: by its arguments, which name its directory."""
+    """Say whether a process is a machine of this lab: its arguments name the lab's directory."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):

@@ -1,7 +1,8 @@
 """Name everything in a lab: its addresses, files, machines. Decides only; touches nothing.
 
-Glossary: a *lab* is one network namespace with an Ironic, a Glance, a hypervisor and its virtual machines; a *machine*
-is one virtual machine, which Ironic knows as a *node*; a *service* is one process that the lab keeps running.
+Glossary: a *lab* is one network namespace with an Ironic, a Glance, a hypervisor and its virtual
+machines; a *machine* is one virtual machine, which Ironic knows as a *node*; a *service* is one
+process that the lab keeps running.
 """
 
 import hashlib
@@ -107,7 +108,7 @@ class Lab:
 
     @property
     def bridge_mac(self) -> str:
-        """Return the bridge's own address: set, as it would else follow whichever port was plugged in last."""
+        """Return the bridge's own address: fixed, as it would else change with its ports."""
         return f"52:54:00:{self.subnet:02x}:00:01"
 
     @property
@@ -204,13 +205,13 @@ def check_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
         raise LabError(
             f"not a name for a lab: {name!r}",
-            hint="ATOMIC_LAB takes up to 32 small letters, digits and hyphens, no hyphen first or last",
+            hint="ATOMIC_LAB takes up to 32 of a-z, 0-9 and -, and no - first or last",
         )
     return name
 
 
 def choose_subnet(taken: Iterable[ipaddress.IPv4Network]) -> int:
-    """Choose the third byte of 192.168.x.0/24, from 99 up: the first that overlaps no network taken.
+    """Choose x of 192.168.x.0/24, from 99 up: the first that overlaps no network taken.
 
     :param taken: the host's routes and other labs; a default route counts for nothing.
     :raises LabError: all are taken.
@@ -221,5 +222,6 @@ def choose_subnet(taken: Iterable[ipaddress.IPv4Network]) -> int:
         if not any(candidate.overlaps(network) for network in networks):
             return number
     raise LabError(
-        f"no free network from 192.168.{FIRST_SUBNET}.0/24 to 192.168.{LAST_SUBNET}.0/24: the host has routes to all"
+        f"no free network from 192.168.{FIRST_SUBNET}.0/24 to 192.168.{LAST_SUBNET}.0/24",
+        hint="the host has routes to all of them (ip route show table all)",
     )

@@ -1,17 +1,19 @@
 """Make and remove the lab's network: a namespace with a bridge, and one wire from the host into it.
 
-In the host's own namespace there is that wire's end and nothing else: no bridge, no rule, no forwarding. So the lab's
-services can be reached from this host and from the lab's machines only.
+In the host's own namespace there is that wire's end and nothing else: no bridge, no rule, no
+forwarding. So the lab's services can be reached from this host and from the lab's machines only.
 """
 
 import ipaddress
 import json
+from pathlib import Path
 from typing import Any
 
 from atomic_baremetal.command import run
 from provision.lab.model import BRIDGE, UPLINK, Lab
 
 IP_S = 20
+DIRECTORY = Path("/run/netns")
 
 
 def ensure(lab: Lab) -> bool:
@@ -43,6 +45,10 @@ def remove(lab: Lab) -> None:
         _ip("link", "delete", lab.host_interface)
     if lab.namespace in namespaces():
         _ip("netns", "delete", lab.namespace)
+    if DIRECTORY.is_mount() and not any(DIRECTORY.iterdir()):
+        # iproute2 mounts it over itself for the first namespace, and again when it is not mounted;
+        # a namespace made meanwhile keeps it busy, and so mounted
+        run("umount", DIRECTORY, timeout_s=IP_S, ok=(0, 32))
 
 
 def leftovers(lab: Lab) -> list[str]:
@@ -76,7 +82,7 @@ def taken() -> list[ipaddress.IPv4Network]:
 
 
 def is_wired(lab: Lab) -> bool:
-    """Say whether the host's end of the wire is there; without it the lab's addresses mean somebody else's machine."""
+    """Say whether the host's wire is there; without it the lab's addresses are somebody else's."""
     return lab.host_interface in _links(None)
 
 

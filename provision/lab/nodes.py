@@ -19,11 +19,11 @@ POWER_S = 90
 PAUSE_S = 0.25
 # the way from a new node to one that can be deployed; a node is taken from wherever it was left
 NEXT = {"enroll": "manage", "manageable": "provide"}
-ON_THE_WAY = ("verifying", "cleaning", "clean wait")
+ENROLLING = "enrolling"  # in `extra` of a node that is not yet ready to be used
 
 
 def ensure(lab: Lab) -> list[str]:
-    """Enrol the machines that Ironic does not know, and bring new nodes to `available`; return what was enrolled.
+    """Enrol the machines that Ironic does not know, bring them to `available`, and name them.
 
     Nodes that are in use, or that somebody has put elsewhere, stay as they are.
 
@@ -119,8 +119,8 @@ def _create(connection: Connection, lab: Lab, machine: Machine) -> None:
             "local_gb": DISK_GIB - 1,
             "capabilities": f"boot_mode:{machine.boot_mode}",
         },
-        extra={"address": machine.address},
-        # its disk is blank: cleaning would cost a boot. Taken back once the node is available.
+        extra={"address": machine.address, ENROLLING: True},
+        # its disk is blank: cleaning would cost a boot. Both taken back once the node is available.
         automated_clean=False,
     )
 
@@ -134,10 +134,8 @@ def _ensure_port(connection: Connection, machine: Machine) -> None:
 
 
 def _is_unfinished(node: Any) -> bool:
-    """Say whether a node is one that an earlier `up` did not bring to its end."""
-    return node.is_automated_clean_enabled is False and (
-        node.provision_state in (*NEXT, *ON_THE_WAY, "available")
-    )
+    """Say whether a node is one that an `up` began to enrol and did not bring to its end."""
+    return ENROLLING in (node.extra or {})
 
 
 def _make_available(connection: Connection, names: Collection[str]) -> None:
@@ -163,8 +161,9 @@ def _make_available(connection: Connection, names: Collection[str]) -> None:
     _wait("become available", step, limit_s=STEP_S)
     for name in names:
         # null rather than "remove", which Ironic 39 answers with status 500 (KeyError: 'value')
-        patch = [{"op": "replace", "path": "/automated_clean", "value": None}]
-        connection.baremetal.patch_node(name, patch)
+        clean = {"op": "replace", "path": "/automated_clean", "value": None}
+        mark = {"op": "remove", "path": f"/extra/{ENROLLING}"}
+        connection.baremetal.patch_node(name, [clean, mark])
 
 
 def _wait(what: str, left: Callable[[], dict[str, str]], *, limit_s: float) -> None:

@@ -1,8 +1,9 @@
 """Start the lab's processes, know them again, end them, and never anybody else's.
 
-A process is known by its number together with the moment it started and the boot it started in: numbers are used again.
-Signals go through a pidfd that was opened before the check, so that nothing can change in between. Children are found by
-descent, and by a mark in the environment that they inherit.
+A process is known by its number together with the moment it started and the boot it started in:
+numbers are used again. Signals go through a pidfd that was opened before the check, so that nothing
+can change in between. Children are found by descent, and by a mark in the environment that they
+inherit.
 """
 
 import contextlib
@@ -42,7 +43,8 @@ class Process:
 class Record:
     """What is remembered of a service's process.
 
-    :ivar fingerprint: over its arguments and configuration; another one means it must be started again.
+    :ivar fingerprint: over its arguments and configuration; another one means it must be started
+        again.
     """
 
     process: Process
@@ -63,13 +65,15 @@ def start(
 ) -> None:
     """Start a service in the lab's network namespace, detached from this command, and remember it.
 
-    Its output goes to the lab's log directory. `ip netns exec` becomes the program: the number stays.
+    Its output goes to the lab's log directory. `ip`, `env` and what follows become the program: the
+    number stays.
     """
     for mark in strays(lab, name):
         LOG.info("ending a left-over process of %s: %d", name, mark.pid)
         end([mark])
     lab.logs.mkdir(parents=True, exist_ok=True)
-    words = ["ip", "netns", "exec", lab.namespace, *argv]
+    # not in this command's directory: it would keep a file system there from being unmounted
+    words = ["ip", "netns", "exec", lab.namespace, "env", "--chdir=/", *argv]
     log = str(lab.logs / f"{name}.log")
     LOG.debug("+ %s", " ".join(words))
     pid = os.posix_spawnp(
@@ -108,7 +112,7 @@ def running(lab: Lab, name: str) -> int | None:
 
 
 def stop(lab: Lab, name: str) -> None:
-    """End a service and all that it started: asked first, so that it can end its own; then the rest."""
+    """End a service, which may end its own children, then all that is left of those."""
     record = recorded(lab, name)
     family = strays(lab, name)
     if record and is_alive(record.process):
@@ -171,7 +175,7 @@ def descendants(pid: int) -> list[Process]:
 
 
 def identify(pid: int) -> Process | None:
-    """Return the identity of the process that has this number now; None when there is none alive."""
+    """Return the identity of the process with this number; None when there is none alive."""
     stat = _stat(pid)
     if stat is None or stat.state in "ZX":
         return None
@@ -245,7 +249,7 @@ def _stat(pid: int) -> Stat | None:
 
 
 def parse_stat(text: str) -> Stat:
-    """Read /proc/PID/stat. The program's name may hold blanks and brackets, so the fields count from the last one.
+    """Read /proc/PID/stat. A program's name may hold brackets: fields count from the last one.
 
     Source: proc(5): field 3 state, 4 ppid, 22 starttime.
     """

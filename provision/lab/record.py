@@ -43,7 +43,7 @@ def load(lab_name: str) -> Lab | None:
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(
             f"{directory / 'lab.json'} is damaged: {error!r}",
-            hint="its network namespace and processes must be ended by hand, then remove the directory",
+            hint="end what runs of it by hand (docs/lab.rst), then remove its directory",
         ) from error
 
 
@@ -66,7 +66,7 @@ def new(lab_name: str, *, subnet: int, nodes: int) -> Lab:
 
 
 def save(lab: Lab, *, nodes: int | None = None) -> Lab:
-    """Write the lab's record, with another number of nodes if given, and return the lab as it is then."""
+    """Write the lab's record, with another number of nodes if given; return the lab."""
     lab = lab if nodes is None else replace(lab, nodes=nodes)
     lab.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     data = {key: getattr(lab, key) for key in REMEMBERED}
@@ -80,7 +80,9 @@ def write(path: Path, text: str, *, mode: int = 0o600) -> bool:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+    beside.unlink(missing_ok=True)
+    beside.touch(mode)
+    with beside.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -13,9 +13,11 @@ from provision.lab import model
 from provision.lab.model import Lab
 
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
-# what would make a service talk to another cloud, through a proxy, or start slowly (no byte code kept)
+# what would make a service talk to another cloud, through a proxy, or start slowly (no byte code
+# kept)
 NOT_FOR_SERVICES = ("OS_", "PYTHONDONTWRITEBYTECODE", "ATOMIC_")
-# what stands below Lab.hypervisor for a system's: libvirt's fixed directories when root runs it, users
+# what stands below Lab.hypervisor for a system's: libvirt's fixed directories when root runs it,
+# users
 SYSTEM_FILES = {
     "etc": "/etc/libvirt",
     "run": "/run/libvirt",
@@ -43,6 +45,7 @@ class Service:
     files: tuple[Path, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     binds: tuple[tuple[str, str], ...] = ()
+    needs_database: bool = False
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -69,8 +72,8 @@ def services(lab: Lab) -> tuple[Service, ...]:
         _http(lab),
         _libvirtd(lab),
         _sshd(lab),
-        _glance(lab),
         _sushy(lab),
+        _glance(lab),
         _ironic(lab),
     )
 
@@ -89,7 +92,7 @@ def environment(service: Service) -> dict[str, str]:
 
 
 def program(name: str) -> Path:
-    """Return the path of a program of this very environment. Its python is a link that must not be followed."""
+    """Return the path of a program of this environment; its python is a link, not followed."""
     return Path(sys.executable).parent / name
 
 
@@ -154,6 +157,7 @@ def _glance(lab: Lab) -> Service:
             etc / name for name in ("glance-api.conf", "glance-api-paste.ini", "policy.yaml")
         ),
         env={"OS_GLANCE_CONFIG_DIR": str(etc)},
+        needs_database=True,
     )
 
 
@@ -175,6 +179,7 @@ def _ironic(lab: Lab) -> Service:
         argv=(str(program("ironic")), "--config-file", str(conf)),
         endpoint=lab.ironic_url,
         files=(conf,),
+        needs_database=True,
     )
 
 

@@ -2,10 +2,10 @@
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from provision.lab import (
-    acceleration,
     checks,
     configuration,
     databases,
@@ -30,7 +30,8 @@ FIRST = ("libvirtd",)
 def up(node_count: int | None = None, *, ramdisk: Path | None = None) -> Lab:
     """Bring the lab up with so many nodes: make it, repair it, or find that nothing is to be done.
 
-    :param node_count: None keeps what the lab has; more adds nodes; fewer takes none away, and says so.
+    :param node_count: None keeps what the lab has; more adds nodes; fewer takes none away, and says
+        so.
     :param ramdisk: the operator's own deploy ramdisk; None builds ours.
     :raises LabError: it did not come up. A lab that this call began is taken down again.
     """
@@ -99,39 +100,48 @@ def _bring_up(lab: Lab, ramdisk: Path) -> bool:
     configuration.write_all(lab)
     hypervisor.copy_boot_loaders(lab)
     kernel = ramdisk_files.place(lab, ramdisk)
-    databases.ensure(lab)
-    changed = bool(_start_missing(lab)) or changed
-    made = hypervisor.ensure_machines(lab, kvm=acceleration.kvm_works(kernel))
-    if made:
-        LOG.info("made the machines %s", ", ".join(made))
+    with ThreadPoolExecutor() as pool:
+        # both are long, and nothing before Glance and Ironic needs them
+        ready = pool.submit(databases.ensure, lab)
+        started = _start_missing(lab, needs_database=False)
+        made = hypervisor.ensure_machines(lab, kernel)
+        if made:
+            LOG.info("made the machines %s", ", ".join(made))
+        ready.result()
+    started += _start_missing(lab, needs_database=True)
     for service in services(lab):
         checks.wait(lab, service.name)
     record.write(lab.clouds_file, configuration.clouds(lab))
     enrolled = nodes.ensure(lab)
     if enrolled:
         LOG.info("enrolled %s", ", ".join(enrolled))
-    return changed or bool(made) or bool(enrolled)
+    return changed or bool(started or made or enrolled)
 
 
-def _start_missing(lab: Lab) -> list[str]:
-    """Start the services that do not run, and those that run with another configuration; return their names."""
+def _start_missing(lab: Lab, *, needs_database: bool) -> list[str]:
+    """Start what does not run, or runs with another configuration; return the names.
+
+    :param needs_database: look at those services that need one, or at those that need none.
+    """
     started = []
     for service in services(lab):
+        if service.needs_database is not needs_database:
+            continue
         known = processes.recorded(lab, service.name)
         if known and processes.is_alive(known.process):
             if known.fingerprint == service.fingerprint():
                 continue
-            LOG.info("%s has a new configuration: starting it again", service.name)
+            LOG.info("%s has a new configuration", service.name)
             processes.stop(lab, service.name)
         elif known:
-            LOG.info("%s had ended: starting it again", service.name)
+            LOG.info("%s had ended", service.name)
         _start(lab, service)
         started.append(service.name)
     return started
 
 
 def _start(lab: Lab, service: Service) -> None:
-    LOG.debug("starting %s", service.name)
+    LOG.info("starting %s", service.name)
     processes.start(
         lab,
         service.name,
