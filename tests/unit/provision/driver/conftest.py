@@ -11,8 +11,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ironic.conf  # noqa: F401
     from oslo_config import cfg
+    from oslo_log import log
 
     from provision.driver import hardware  # noqa: F401
+
+log.register_options(cfg.CONF)
 
 
 @pytest.fixture
@@ -27,6 +30,7 @@ def conf(tmp_path: Path) -> Iterator[cfg.ConfigOpts]:
         ("tftp_server", "pxe"): "192.0.2.1",
         ("images_path", "pxe"): str(tmp_path / "images"),
         ("dhcp_provider", "dhcp"): "none",
+        ("ipxe_timeout", "pxe"): 60,
         ("poll_interval", "iscsi"): 0.1,
     }
     for (name, group), value in overrides.items():
