@@ -32,12 +32,13 @@ FIELDS = (
     "maintenance_reason",
     "protected",
     "last_error",
-    "allocation_uuid",
     "instance_uuid",
     "instance_info",
     "driver_internal_info",
     "extra",
 )
+# Ironic 39 answers 500 to a list that asks for this field too
+FIELDS_OF_ONE = (*FIELDS, "allocation_uuid")
 
 
 @contextmanager
@@ -48,9 +49,11 @@ def asking_ironic() -> Iterator[None]:
             yield
         except sdk.HttpException as error:
             if error.status_code in (409, 503):
-                raise Busy(f"Ironic is busy: {_one_line(str(error))}") from error
+                raise Busy(f"Ironic is busy: {_one_line(error.details or str(error))}") from error
             if 400 <= (error.status_code or 0) < 500 and error.status_code not in (401, 403):
-                raise Refused(f"Ironic refused: {_one_line(str(error))}") from error
+                raise Refused(
+                    f"Ironic refused: {_one_line(error.details or str(error))}"
+                ) from error
             raise
 
 
@@ -103,7 +106,7 @@ class IronicBareMetal:
 
     def node(self, ident: str) -> Node | None:
         """Find a node by name or uuid."""
-        found = self._send("GET", f"/nodes/{ident}?fields={','.join(FIELDS)}")
+        found = self._send("GET", f"/nodes/{ident}?fields={','.join(FIELDS_OF_ONE)}")
         return None if found is None else _node(found)
 
     def allocation(self, ident: str) -> Allocation | None:

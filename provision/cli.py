@@ -139,6 +139,7 @@ def nodes(os_cloud: str | None, /, *, format_: str, **asked: Any) -> None:
     """Take nodes, put an image on each, wait until each answers ssh with the key made for it."""
     from provision import lease, present
     from provision.baremetal import IronicBareMetal
+    from provision.events import Phase
 
     refuse_what_comes_later(deploy=asked["deploy"], via=asked["via"], services=asked["services"])
     connection = cloud.connect(os_cloud)
@@ -155,7 +156,7 @@ def nodes(os_cloud: str | None, /, *, format_: str, **asked: Any) -> None:
     )
     present.emit([present.host(one, order) for one in leases], format_)
     for one in leases:
-        if one.error is None:
+        if one.phase is Phase.DONE:
             LOG.info("connect: provision ssh %s", one.host_name)
     fail({one.host_name: one.error for one in leases if one.error is not None}, of=len(leases))
 

@@ -26,7 +26,7 @@ ON_ITS_WAY = frozenset({"verifying", "inspecting", "inspect wait", "deleting"}) 
 class Enrolment:
     """Follow one machine. Changes as the run goes on.
 
-    :ivar did: `created`, `updated` or `unchanged`.
+    :ivar did: `created`, `updated`, `unchanged`; `removed`: created in vain.
     :ivar state: the node's provision state, as last seen.
     :ivar error: why it failed; None unless it did.
     """
@@ -141,7 +141,7 @@ def _remove(failed: Sequence[Enrolment], registry: Registry, clock: Clock) -> No
                 node = registry.node(one.machine.name)
                 if node is not None:
                     registry.remove(node)
-                LOG.warning("%s: removed again", one.machine.name)
+                    LOG.warning("%s: removed again", one.machine.name)
                 one.did, one.state = "removed", "removed"
                 break
             except CloudError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from openstack import exceptions as sdk
 from openstack.connection import Connection
+from oslo_utils.uuidutils import is_uuid_like
 
 from atomic_baremetal.cloud import translated
 from atomic_baremetal.errors import Error
@@ -41,14 +42,7 @@ def find(connection: Connection, name: str) -> Image:
     :raises ImageError: not there, not unique, not ready, or without its kernel or ramdisk.
     :raises CloudError: Glance cannot be reached or refuses.
     """
-    with translated("Glance"):
-        try:
-            found = connection.image.find_image(name)
-        except sdk.DuplicateResource as error:
-            raise ImageError(
-                f"several images are called {name!r}",
-                hint="give the id of one: openstack image list",
-            ) from error
+    found = _by_id(connection, name) or _by_name(connection, name)
     if found is None:
         raise ImageError(
             f"there is no image {name!r} in Glance",
@@ -80,6 +74,27 @@ def names(connection: Connection) -> dict[str, str]:
     """Map the ids of all images to their names."""
     with translated("Glance"):
         return {image.id: image.name for image in connection.image.images()}
+
+
+def _by_id(connection: Connection, name: str) -> Any:
+    if not is_uuid_like(name):
+        return None
+    with translated("Glance"):
+        try:
+            return connection.image.get_image(name)
+        except sdk.NotFoundException:
+            return None
+
+
+def _by_name(connection: Connection, name: str) -> Any:
+    with translated("Glance"):
+        found = list(connection.image.images(name=name))
+    if len(found) > 1:
+        raise ImageError(
+            f"{len(found)} images are called {name!r}",
+            hint="give the id of one: openstack image list",
+        )
+    return found[0] if found else None
 
 
 def _image(found: Any) -> Image:

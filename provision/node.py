@@ -41,6 +41,7 @@ class Node:
 
     :ivar provision_state: one of Ironic's names, see the sets above.
     :ivar deploy_step: the step of the deploy that runs; None outside of one.
+    :ivar allocation_uuid: None too on a node out of a list: Ironic gives it for one node at a time.
     :ivar host_name: of the instance; None on a node that has none.
     :ivar image_id: of the instance; None on a node that has none.
     :ivar address: where the deployed system answers, as enrolled or as the deploy ramdisk reported

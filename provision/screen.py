@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from atomic_baremetal import output
-from provision.events import Event, Phase
+from provision.events import Event
 
 LOG = logging.getLogger(__name__)
 
@@ -19,9 +19,8 @@ class Lines:
     """Say each event in one line, as narration."""
 
     def show(self, event: Event) -> None:
-        """Log the event; failures as errors."""
-        level = logging.ERROR if event.phase is Phase.FAILED else logging.INFO
-        LOG.log(level, "%s", line(event))
+        """Log the event."""
+        LOG.info("%s", line(event))
 
 
 class LiveTable:
