@@ -30,6 +30,7 @@ FILES = {
     Path("/usr/lib/ipxe/qemu/pxe-virtio.rom"): "ipxe-qemu",
 }
 LIBVIRT_QEMU = "libvirt-daemon-driver-qemu"
+LIBVIRT_QEMU_DRIVER = (Path("/usr/lib"), "*/libvirt/connection-driver/libvirt_driver_qemu.so")
 OWN = ("ironic", "ironic-dbsync", "glance-manage", "gunicorn", "sushy-emulator")
 
 
@@ -42,7 +43,8 @@ def check() -> None:
     path = os.pathsep.join((os.environ.get("PATH", ""), *services.SBIN))
     packages = {package for name, package in PROGRAMS.items() if not shutil.which(name, path=path)}
     packages |= {package for file, package in FILES.items() if not file.exists()}
-    if not list(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_qemu.so")):
+    directory, pattern = LIBVIRT_QEMU_DRIVER
+    if not any(directory.glob(pattern)):
         packages.add(LIBVIRT_QEMU)
     if packages:
         raise LabError(
