@@ -50,7 +50,7 @@ class Options:
 class Image:
     """An image in Glance that carries our property.
 
-    :param properties: those beside Glance's own fields.
+    :param properties: whatever it has as a string.
     """
 
     id: str
@@ -149,16 +149,22 @@ class Glance:
         """
         ours: list[Image] = []
         others: list[str] = []
-        with cloud.translated("Glance"):
-            for name in names:
-                for found in self._connection.image.images(name=name):
-                    if self.project and found.owner != self.project:
-                        continue
-                    if SHA256 in found.properties:
-                        ours.append(_image(found))
-                    else:
-                        others.append(found.id)
+        for name in names:
+            for found in self._listed(name):
+                if self.project and found.get("owner") != self.project:
+                    continue
+                if SHA256 in found:
+                    ours.append(_image(found))
+                else:
+                    others.append(found["id"])
         return ours, others
+
+    def _listed(self, name: str) -> Iterator[dict[str, Any]]:
+        page = self._json("get", "/images", params={"name": name})
+        yield from page["images"]
+        while "next" in page:
+            page = self._json("get", page["next"].removeprefix("/v2"))
+            yield from page["images"]
 
     def create(self, wanted: Wanted) -> str:
         """Make an image without content and return its id."""
@@ -229,18 +235,16 @@ class Glance:
             return data
 
 
-def _image(found: Any) -> Image:
-    # the SDK maps the properties it knows of (kernel_id, ramdisk_id) to attributes of their own
-    known = {"kernel_id": found.kernel_id, "ramdisk_id": found.ramdisk_id}
+def _image(found: dict[str, Any]) -> Image:
     return Image(
-        id=found.id,
-        name=found.name,
-        status=found.status,
-        disk_format=found.disk_format,
-        container_format=found.container_format,
-        visibility=found.visibility,
-        min_disk=found.min_disk or 0,
-        properties={**found.properties, **{key: value for key, value in known.items() if value}},
+        id=found["id"],
+        name=found["name"],
+        status=found["status"],
+        disk_format=found["disk_format"] or "",
+        container_format=found["container_format"] or "",
+        visibility=found["visibility"],
+        min_disk=found["min_disk"] or 0,
+        properties={key: value for key, value in found.items() if isinstance(value, str)},
     )
 
 

@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from imgprep import convert, qemu_img
+from imgprep import appliance, convert, qemu_img
 from imgprep.bundle import Bundle
 from tests.fixtures import make_atomic_image
 from tests.functional import glance
@@ -25,6 +26,19 @@ class Converted:
 
     bundle: Bundle
     by_2014: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Early:
+    """A command that was started ahead of the test that is about it, in a directory of its own."""
+
+    directory: Path
+    future: "Future[subprocess.CompletedProcess[str]]"
+
+    def done(self, *, status: int = 0) -> subprocess.CompletedProcess[str]:
+        done = self.future.result()
+        assert done.returncode == status, done.stderr
+        return done
 
 
 def sha256_of(path: Path) -> str:
@@ -58,7 +72,7 @@ def image_sha256(image: Path) -> str:
 
 @pytest.fixture(scope="session")
 def converted(
-    image: Path, image_sha256: str, tmp_path_factory: pytest.TempPathFactory
+    image: Path, early: dict[str, Early], tmp_path_factory: pytest.TempPathFactory
 ) -> Converted:
     """Convert the default deployment; on the way, apply the method of 2014 to the same overlay."""
     place = tmp_path_factory.mktemp("bundle")
@@ -97,29 +111,66 @@ def glance_service(
         yield service
 
 
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., subprocess.CompletedProcess[str]]:
+def imgprep(
+    *arguments: str | Path, directory: Path, clouds: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run imgprep as a user does, in a directory of its own, with no cloud but the one given."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    for name in [name for name in os.environ if name.startswith("OS_")]:
-        monkeypatch.delenv(name)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    env["XDG_STATE_HOME"] = str(directory / "state")
+    if clouds is not None:
+        env |= {"OS_CLIENT_CONFIG_FILE": str(clouds), "OS_CLOUD": "test"}
+    return subprocess.run(
+        [sys.executable, "-m", "imgprep", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        env=env,
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run imgprep in the test's directory and check its exit status."""
 
     def run(
         *arguments: str | Path, clouds: Path | None = None, status: int = 0
     ) -> subprocess.CompletedProcess[str]:
-        env = dict(os.environ)
-        if clouds is not None:
-            env |= {"OS_CLIENT_CONFIG_FILE": str(clouds), "OS_CLOUD": "test"}
-        done = subprocess.run(
-            [sys.executable, "-m", "imgprep", *arguments],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=env,
-        )
+        done = imgprep(*arguments, directory=tmp_path, clouds=clouds)
         assert done.returncode == status, done.stderr
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def early(
+    image: Path, image_sha256: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Early]]:
+    """Start what spends its time in an appliance of its own, two at a time."""
+    checksum = f"sha256:{image_sha256}"
+    older = ("--deployment", "1", "--base-format", "raw", "--checksum", checksum, "-f", "json")
+    empty = tmp_path_factory.mktemp("empty") / "disk.raw"
+    write_empty_disk(empty)
+    commands: dict[str, tuple[str | Path, ...]] = {
+        "inspect": ("inspect", image, "-f", "json"),
+        "older": ("atomic-to-pxe", image, "-o", "older", *older),
+        "no-ostree": ("atomic-to-pxe", empty, "-o", "out"),
+    }
+    appliance.accelerator()  # one verdict for all
+    with ThreadPoolExecutor(2) as pool:
+        started = {}
+        for name, arguments in commands.items():
+            directory = tmp_path_factory.mktemp(name)
+            future = pool.submit(imgprep, *arguments, directory=directory)
+            started[name] = Early(directory=directory, future=future)
+        yield started
+
+
+def write_empty_disk(path: Path) -> None:
+    """Write a disk with one Linux partition of 1 MiB that starts at 1 MiB, and nothing in it."""
+    with path.open("wb") as file:
+        file.truncate(4 << 20)
+        file.seek(446)
+        file.write(bytes((0, 0, 2, 0, 0x83, 0, 2, 0)) + (2048).to_bytes(4, "little") * 2)
+        file.seek(510)
+        file.write(b"\x55\xaa")

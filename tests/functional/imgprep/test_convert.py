@@ -1,13 +1,12 @@
 """Prove on a small disk that a bundle holds the right bytes, and that the source keeps its own."""
 
-import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from tests.fixtures.make_atomic_image import (
     STATEROOT,
     Sample,
 )
-from tests.functional.imgprep.conftest import Converted, extract_by_2014, sha256_of
+from tests.functional.imgprep.conftest import Converted, Early, extract_by_2014, sha256_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 START = (1 + BOOT_MIB) << 20
@@ -86,9 +85,8 @@ def as_raw(base: Path, to: Path) -> Path:
     return to
 
 
-def test_inspect_prints_what_is_in_the_image(image: Path, run: Run) -> None:
-    done = run("inspect", image, "-f", "json")
-    assert json.loads(done.stdout) == {
+def test_inspect_prints_what_is_in_the_image(early: dict[str, Early]) -> None:
+    assert json.loads(early["inspect"].done().stdout) == {
         "schema": 1,
         "format": "qcow2",
         "virtual_size_bytes": DISK_MIB << 20,
@@ -175,14 +173,10 @@ def test_the_fstab_loses_the_mounts_at_boot_and_nothing_else(
 
 
 def test_without_an_edit_the_base_is_the_partition(
-    image: Path, image_sha256: str, tmp_path: Path, run: Run
+    image: Path, early: dict[str, Early], tmp_path: Path, run: Run
 ) -> None:
-    checksum = f"sha256:{image_sha256}"
-    done = run(
-        *("atomic-to-pxe", image, "-o", "older", "--deployment", "1", "--base-format", "raw"),
-        *("--checksum", checksum, "-f", "json"),
-    )
-    directory = tmp_path / "older"
+    done = early["older"].done()
+    directory = early["older"].directory / "older"
     expected = manifest_json(directory, SAMPLES[1], {"format": "raw"})
     assert json.loads(done.stdout) == expected
     assert json.loads((directory / "small.atomic.json").read_text()) == expected
@@ -194,39 +188,42 @@ def test_without_an_edit_the_base_is_the_partition(
     assert ramdisk == b"".join(SAMPLES[1].ramdisks)
     said = "left out of the kernel arguments, a boot loader variable: $ignition_firstboot\n"
     assert said in done.stderr
-    run("verify", "older")
+    run("verify", directory)
     base.write_bytes(b"x" + base.read_bytes()[1:])
-    assert run("verify", "older", status=1).stderr.splitlines()[-1] == (
-        "imgprep: the bundle older is damaged: small.atomic-base has another content (sha256)"
-        " (make it again)"
+    assert run("verify", directory, status=1).stderr.splitlines()[-1] == (
+        f"imgprep: the bundle {directory} is damaged: small.atomic-base has another content"
+        " (sha256) (make it again)"
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_nothing_behind(
-    number: signal.Signals, image: Path, tmp_path: Path
-) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "imgprep", "atomic-to-pxe", image, "-o", tmp_path / "out"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    limit = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.*/imgprep-*/overlay.qcow2")):
-        assert time.monotonic() < limit and process.poll() is None
-        time.sleep(0.05)
-    time.sleep(1)  # into the launch of the appliance
-    children = children_of(process.pid)
-    process.send_signal(number)
-    _out, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said.endswith("imgprep: interrupted\n")
-    assert list(tmp_path.iterdir()) == []
-    assert children
-    limit = time.monotonic() + 10
-    while alive := [child for child in children if Path(f"/proc/{child}/cmdline").exists()]:
-        assert time.monotonic() < limit, alive
-        time.sleep(0.1)
+def test_an_interruption_leaves_nothing_behind(image: Path, tmp_path: Path) -> None:
+    processes = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        directory = tmp_path / number.name
+        directory.mkdir()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "imgprep", "atomic-to-pxe", image, "-o", directory / "out"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append((number, directory, process))
+    for number, directory, process in processes:
+        limit = time.monotonic() + 60
+        while not list(directory.glob(".out.*/imgprep-*/overlay.qcow2")):
+            assert time.monotonic() < limit and process.poll() is None
+            time.sleep(0.05)
+        time.sleep(1)  # into the launch of the appliance
+        children = children_of(process.pid)
+        process.send_signal(number)
+        _out, said = process.communicate(timeout=120)
+        assert process.returncode == 130
+        assert said.endswith("imgprep: interrupted\n")
+        assert list(directory.iterdir()) == []
+        assert children
+        limit = time.monotonic() + 10
+        while alive := [child for child in children if Path(f"/proc/{child}/cmdline").exists()]:
+            assert time.monotonic() < limit, alive
+            time.sleep(0.1)
 
 
 def children_of(pid: int) -> list[int]:
@@ -242,27 +239,16 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def test_no_ostree_in_it(tmp_path: Path, run: Run) -> None:
-    disk = tmp_path / "disk.raw"
-    with disk.open("wb") as file:
-        file.truncate(4 << 20)
-        # one Linux partition of 2 MiB that starts at 1 MiB
-        file.seek(446)
-        file.write(bytes((0, 0, 2, 0, 0x83, 0, 2, 0)) + (2048).to_bytes(4, "little") * 2)
-        file.seek(510)
-        file.write(b"\x55\xaa")
-    digest = hashlib.sha256(disk.read_bytes()).hexdigest()
-    done = run("atomic-to-pxe", disk, "-o", "out", status=1)
-    assert done.stderr.splitlines()[-1] == (
+def test_no_ostree_in_it(early: dict[str, Early]) -> None:
+    assert early["no-ostree"].done(status=1).stderr.splitlines()[-1] == (
         "imgprep: no ostree in this image (no file system of it holds /ostree/repo and"
         " /ostree/deploy)"
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["disk.raw"]
-    assert hashlib.sha256(disk.read_bytes()).hexdigest() == digest
+    assert list(early["no-ostree"].directory.iterdir()) == []
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> "Path":
+def tiny(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
