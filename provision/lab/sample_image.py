@@ -1,19 +1,18 @@
-"""Build the sample image: a Debian host as an ostree tree, on a disk of the shape of Fedora-Cloud-Atomic-20141203.
+"""Build the sample image: a Debian host as an ostree tree, in the shape of an image of 2014.
 
-Three programs do the work, one after the other: diskimage-builder makes the root file system (elements/atomic-host),
-ostree commits and deploys it (the two scripts in elements/atomic-host/ostree), guestfish puts the result on a disk.
+That image is Fedora-Cloud-Atomic-20141203. Three programs do the work, one after the other:
+diskimage-builder makes the root file system (elements/atomic-host), ostree commits and deploys it
+(the two scripts in elements/atomic-host/ostree), guestfish puts the result on a disk.
 docs/sample-image.rst says what is in it and why.
 
-*Tree*: a root file system as ostree wants it, /etc in /usr/etc and /var empty. *Physical root*: the directory that
-holds ostree's repository, the deployment and its /var; the image's root file system. *Layout*: where things lie on
-the disk.
+*Tree*: a root file system as ostree wants it, /etc in /usr/etc and /var empty. *Physical root*: the
+directory that holds ostree's repository, the deployment and its /var; the image's root file system.
+*Layout*: where things lie on the disk.
 """
 
-import json
 import logging
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from atomic_baremetal import command, paths
-from atomic_baremetal.errors import CommandError, Error
-from provision.lab import apt_sources, artefacts
+from atomic_baremetal.errors import Error
+from provision.lab import apt_sources, artefacts, dib
 from provision.lab.ramdisk import elements_directory
 
 LOG = logging.getLogger(__name__)
@@ -39,10 +38,9 @@ SOURCE_DATE_EPOCH = 1417564800  # 2014-12-03, the date of the image whose shape 
 BOOT_UUID = "6f3c2f6e-1b9e-4d5c-8b5e-20141203a700"
 ROOT_UUID = "2c7f0a52-3f5c-4f57-9c6e-20141203a701"
 
-DIB_LIMIT_S = 1800.0
 STEP_LIMIT_S = 600.0
+HINT = "docs/debugging.rst says how to run a logged command by hand"
 FREE_BYTES = 8 << 30  # root tar, tree, two tars of the deployment, disk, image: never all at once
-LAST_LINES = 8
 TOOLS = {
     # program: Debian package
     "debootstrap": "debootstrap",
@@ -62,9 +60,8 @@ class Layout:
     """Where the two partitions lie. The MBR and a gap for a boot loader take the first MiB."""
 
     boot_mib: int = 300
-    root_mib: int = (
-        6144  # a whole GiB, so that an image service asks for no more of a node's disk than needed
-    )
+    # whole GiB: an image service rounds the root partition up to these
+    root_mib: int = 6144
     sector_bytes: int = 512
 
     @property
@@ -92,16 +89,17 @@ LAYOUT = Layout()
 def sample_image() -> Path:
     """Return the image, a qcow2; build it when something it is made from changed.
 
-    :raises Error: not root, tools or space missing, or a step failed; the message has its last words.
+    :raises Error: not root, tools or space missing, or a step failed; with its last words.
     """
     return artefacts.cached(KIND, inputs(), build) / IMAGE
 
 
 def inputs() -> list[artefacts.Input]:
-    """Return what the image is made from: this code, the element, the builders, the state of Debian's archive."""
+    """Return what the image is made from: code, element, builders, state of Debian's archive."""
     return [
         elements_directory() / ELEMENT,
         Path(__file__),
+        Path(dib.__file__),
         f"diskimage-builder {version('diskimage-builder')}",
         command.run("ostree", "--version", timeout_s=60).stdout,
         *apt_sources.state_of(SUITES),
@@ -109,7 +107,7 @@ def inputs() -> list[artefacts.Input]:
 
 
 def build(out: Path) -> None:
-    """Build the image into the directory: IMAGE, and the checksum of the ostree commit in it in `commit`."""
+    """Build the image into the directory: IMAGE, and `commit`, its ostree commit's checksum."""
     check_machine(out)
     with _working_directory(out) as work:
         tree(work)
@@ -129,10 +127,10 @@ def check_reproducible() -> str:
     """
     commits: list[str] = []
     lists: list[set[str]] = []
-    home = paths.cache() / KIND
+    home = paths.cache()
     home.mkdir(parents=True, exist_ok=True)
     for _ in range(2):
-        with TemporaryDirectory(dir=home, suffix=artefacts.BUILDING) as out:
+        with TemporaryDirectory(dir=home, prefix=f"{KIND}-check-") as out:
             check_machine(Path(out))
             with _working_directory(Path(out)) as work:
                 tree(work)
@@ -145,7 +143,8 @@ def check_reproducible() -> str:
                 lists.append(set(listing.splitlines()))
     if commits[0] != commits[1]:
         # a file's line: mode, owner, size, checksums, name
-        names = {line.split()[-1] for line in lists[0] ^ lists[1] if not line.startswith("d")}
+        changed = (line for line in lists[0] ^ lists[1] if not line.startswith("d"))
+        names = {line.partition(" -> ")[0].split()[-1] for line in changed}
         raise Error(
             f"two builds gave two ostree commits; {len(names)} files differ: "
             + ", ".join(sorted(names)[:20])
@@ -193,7 +192,7 @@ def disk(work: Path, layout: Layout) -> None:
         file.truncate(layout.disk_bytes)
     script = guestfish_script(raw, work / "boot.tar", work / "root.tar", layout)
     command.run(
-        "guestfish", stdin=script, timeout_s=STEP_LIMIT_S, env=_guestfs_environment(), hint=_HINT
+        "guestfish", stdin=script, timeout_s=STEP_LIMIT_S, env=_guestfs_environment(), hint=HINT
     )
 
 
@@ -235,96 +234,45 @@ def check_machine(out: Path) -> None:
 
     :raises Error: not root, programs missing, or too little space where out lies.
     """
-    if os.geteuid() != 0:
-        raise Error(
-            "building the sample image needs root: it works in a chroot and keeps owners and capabilities",
-            hint="run this as root; what root built, everybody can use",
-        )
-    missing = {package for program, package in TOOLS.items() if not shutil.which(program)}
-    if missing:
-        raise Error(
-            "building the sample image needs programs that are not installed",
-            hint=f"apt-get install {' '.join(sorted(missing))}",
-        )
+    dib.check_machine("the sample image", TOOLS)
     free = shutil.disk_usage(out).free
     if free < FREE_BYTES:
         raise Error(
-            f"building the sample image needs {FREE_BYTES >> 30} GiB, and {out} has {free / (1 << 30):.1f} GiB free",
+            f"building the sample image needs {FREE_BYTES >> 30} GiB, "
+            f"and {out} has {free / (1 << 30):.1f} GiB free",
             hint="set XDG_CACHE_HOME to a directory on a larger file system",
         )
-
-
-_HINT = "docs/debugging.rst says how to run a logged command by hand"
 
 
 def _root_file_system(work: Path) -> None:
     """Run diskimage-builder; work/root.tar is the result."""
     log = paths.cache() / KIND / "build.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    LOG.info("%s: diskimage-builder at work, two to three minutes; log: %s", KIND, log)
-    (work / "tmp").mkdir()
-    try:
-        command.run(*_builder_argv(work, log), timeout_s=DIB_LIMIT_S, cwd=work)
-    except CommandError as error:
-        raise Error(
-            f"the sample image's root file system could not be built: {error.message}\n{_last_lines(log)}",
-            hint=f"the whole log: {log}",
-        ) from error
-    finally:
-        _detach_loop_devices(work)
-    shutil.rmtree(work / "tmp")
-
-
-def _builder_argv(work: Path, log: Path) -> list[str]:
-    """Word diskimage-builder's command so that nothing of the host reaches it and nothing of it stays.
-
-    In namespaces of its own, its mounts vanish and its processes die with it, and it dies with us; removing its
-    working directory can then never remove something that was mounted there. ``env -i``: the host's settings are
-    wrong in the chroot.
-    """
-    return [
-        *("setpriv", "--pdeathsig", "KILL"),
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        *("env", "-i", *(f"{name}={value}" for name, value in _environment(work).items())),
-        str(Path(sys.executable).with_name("disk-image-create")),
-        # -n: without dib's base element, which adds an iSCSI initiator and more
-        *("-n", "-t", "tar", "-o", str(work / "root"), "--logfile", str(log), ELEMENT),
-    ]
-
-
-def _environment(work: Path) -> dict[str, str]:
+    LOG.info("%s: diskimage-builder at work, about two minutes; log: %s", KIND, log)
+    temporary = work / "tmp"
+    temporary.mkdir()
+    elements = elements_directory()
     environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": str(work),
-        "USER": "root",
-        "LANG": "C.UTF-8",
-        "TMP_DIR": str(work / "tmp"),
-        "ELEMENTS_PATH": str(elements_directory()),
-        "DIB_RELEASE": RELEASE,
-        "DIB_IMAGE_CACHE": str(work / "tmp" / "cache"),
-        "DIB_LOCKFILES": str(work / "tmp" / "locks"),
+        **dib.environment_for(work, release=RELEASE, elements=elements),
+        "TMP_DIR": str(temporary),
+        "DIB_IMAGE_CACHE": str(temporary / "cache"),
         "DIB_APT_LOCAL_CACHE": "0",
+        # on disk: a loop device whose file was on a tmpfs of the build's own could not be found
+        # again after the build was killed
+        "DIB_NO_TMPFS": "1",
+        # named, it keeps diskimage-builder from taking mmdebstrap when that is installed
+        "DIB_DEBIAN_DEBOOTSTRAP_SCRIPT": f"/usr/share/debootstrap/scripts/{RELEASE}",
         "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH),
     }
-    machine = apt_sources.read()
-    for variable, suite in (
-        ("DIB_DISTRIBUTION_MIRROR", RELEASE),
-        ("DIB_DEBIAN_SECURITY_MIRROR", f"{RELEASE}-security"),
-    ):
-        if archive := apt_sources.archive_of(machine, suite):
-            environment[variable] = archive
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        if value := os.environ.get(name) or os.environ.get(name.upper()):
-            environment[name] = value
-    return environment
-
-
-def _detach_loop_devices(work: Path) -> None:
-    """Detach what diskimage-builder left attached when it was killed: a loop device is no namespace's."""
-    listing = command.run("losetup", "--json", "--list", "--output", "NAME,BACK-FILE", timeout_s=60)
-    for device in json.loads(listing.stdout or '{"loopdevices": []}')["loopdevices"]:
-        if str(device["back-file"]).startswith(f"{work}/"):
-            command.run("losetup", "--detach", device["name"], timeout_s=60)
+    dib.run(
+        "disk-image-create",
+        # -n: without the base element, which adds an iSCSI initiator and more
+        *("-n", "-t", "tar", "-o", work / "root", "--logfile", log, ELEMENT),
+        environment=environment,
+        work=work,
+        log=log,
+    )
+    shutil.rmtree(temporary)
 
 
 def _script(name: str) -> Path:
@@ -334,7 +282,7 @@ def _script(name: str) -> Path:
 def _run(*argv: str | Path) -> str:
     """Run a step's program and return what it printed."""
     environment = {"SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH), "LC_ALL": "C.UTF-8"}
-    return command.run(*argv, timeout_s=STEP_LIMIT_S, env=environment, hint=_HINT).stdout
+    return command.run(*argv, timeout_s=STEP_LIMIT_S, env=environment, hint=HINT).stdout
 
 
 def _guestfs_environment() -> dict[str, str]:
@@ -360,11 +308,3 @@ def _step(what: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     LOG.info("%s: %s: %.0f s", KIND, what, time.monotonic() - began)
-
-
-def _last_lines(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return "it wrote no log"
-    return "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
