@@ -100,7 +100,7 @@ def check_machine(what: str, tools: Mapping[str, str]) -> None:
 
 
 def detach_loop_devices(work: Path) -> None:
-    """Detach loop devices of files below work: no namespace takes them along when a build is killed."""
+    """Detach loop devices of files below work: they outlive the namespaces of a killed build."""
     listing = command.run("losetup", "--json", "--list", "--output", "NAME,BACK-FILE", timeout_s=60)
     if not listing.stdout.strip():  # there is none at all
         return
