@@ -196,6 +196,7 @@ class _Work:
             self._fail(one, error.message)
         else:
             one.host_key = key.public
+            one.saw = "Ironic has accepted the deploy"
             self._go(one, Phase.DEPLOYING, waiting_for="Ironic to prepare the deploy")
 
     def _watch(self, one: Lease, node: Node | None) -> None:

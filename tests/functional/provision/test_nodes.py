@@ -197,11 +197,11 @@ def test_the_time_is_up(operator: Operator, cloud: Cloud, machines: Machines) ->
     (node,) = machines(extra={"address": "127.0.0.1", "ssh_port": port})
     argv = ("nodes", "--flavor", node.resource_class, "--image", "atomic", "--name", "late")
     error = (
-        f"late: not ready within 3 seconds; phase booting, node {node.name}; "
+        f"late: not ready within 6 seconds; phase booting, node {node.name}; "
         f"last seen: ssh at 127.0.0.1 port {port}: connection refused"
     )
 
-    kept = operator.run(*argv, "--wait", "3", "--keep-on-failure")
+    kept = operator.run(*argv, "--wait", "6", "--keep-on-failure")
     assert kept.returncode == 1
     assert kept.stderr.splitlines()[-1] == f"provision: {error}"
     assert cloud.node(node.name).provision_state == "active"
