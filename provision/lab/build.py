@@ -26,11 +26,23 @@ def sample_image() -> Path:
 
 @click.command()
 @click.argument("what", type=click.Choice(("ramdisk", "sample-image")))
+@click.option(
+    "--check-reproducible",
+    is_flag=True,
+    help="Build the sample image's ostree tree twice from nothing and compare the commits.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--debug", is_flag=True, help="Say everything, each command included.")
-def build(what: str, quiet: bool, debug: bool) -> None:
+def build(what: str, check_reproducible: bool, quiet: bool, debug: bool) -> None:
     """Build WHAT unless it is in the cache, and print where it is."""
     cli.set_up_logging(quiet=quiet, verbose=False, debug=debug)
+    if check_reproducible:
+        if what != "sample-image":
+            raise click.UsageError("--check-reproducible is for the sample image")
+        from provision.lab import sample_image as builder
+
+        click.echo(builder.check_reproducible())
+        return
     click.echo(ramdisk() if what == "ramdisk" else sample_image())
 
 
