@@ -16,7 +16,7 @@ from pathlib import Path
 from atomic_baremetal import paths
 from atomic_baremetal.command import run
 from atomic_baremetal.errors import CommandError
-from provision.lab.record import write
+from provision.lab.files import write
 
 LOG = logging.getLogger(__name__)
 DEVICE = Path("/dev/kvm")

@@ -43,7 +43,7 @@ def up(nodes: int | None, ramdisk: Path | None) -> None:
 @lab.command()
 @format_option
 def status(format_: str) -> None:
-    """Show each service and node; exit status 1 unless all services are up."""
+    """Show services and nodes; exit status 1 unless every service is up."""
     from provision.lab import record
     from provision.lab.status import status as look
 
@@ -58,7 +58,10 @@ def status(format_: str) -> None:
 
 @lab.command()
 def env() -> None:
-    """Print the lab's clouds.yaml: `provision lab env > clouds.yaml`."""
+    """Print a clouds.yaml for other clients.
+
+    `provision lab env > clouds.yaml; export OS_CLOUD=lab-default`
+    """
     from provision.lab import record
 
     name = record.name()
@@ -71,7 +74,10 @@ def env() -> None:
 @lab.command()
 @click.option("--keep-logs", is_flag=True, help="Keep the logs beside the lab's directory.")
 def down(keep_logs: bool) -> None:
-    """End the lab: no process, namespace, machine, mount or file of it is left."""
+    """End the lab.
+
+    No process, namespace, machine, mount or file of it is left; what is, is named.
+    """
     from provision.lab import down as story
 
     story.down(keep_logs=keep_logs)
@@ -80,7 +86,10 @@ def down(keep_logs: bool) -> None:
 @lab.command()
 @click.argument("service")
 def restart(service: str) -> None:
-    """End one service and start it again (`provision lab status` lists them)."""
+    """Start one service anew.
+
+    The machines keep running. `provision lab status` lists the services.
+    """
     from provision.lab import up as story
 
     story.restart(service)
@@ -91,6 +100,8 @@ def _draw(found: Status) -> None:
     if not found.services:
         out.print(f"There is no lab {found.lab!r}. Start it: provision lab up", markup=False)
         return
+    out.print(f"lab {found.lab}, cloud {found.cloud}, in {found.directory} (log/: logs, consoles)")
+    out.print()
     out.print(
         rows(
             ("service", "state", "pid", "address", "problem"),

@@ -12,8 +12,8 @@ import yaml
 
 from atomic_baremetal.command import run
 from provision.lab import model
+from provision.lab.files import write
 from provision.lab.model import BootMode, Lab, Machine
-from provision.lab.record import write
 
 # the console is the serial port; the journal goes there too, as nothing else is left of a ramdisk
 # that failed

@@ -5,8 +5,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from atomic_baremetal.command import run
+from provision.lab.files import write
 from provision.lab.model import Lab, LabError
-from provision.lab.record import write
 from provision.lab.services import program
 
 LIMIT_S = 180

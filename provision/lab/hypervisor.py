@@ -11,8 +11,8 @@ from pathlib import Path
 from atomic_baremetal.command import run
 from provision.lab import acceleration, processes
 from provision.lab.configuration import DISK_GIB, domain
+from provision.lab.files import write
 from provision.lab.model import Lab, LabError
-from provision.lab.record import write
 
 VIRSH_S = 60
 

@@ -11,19 +11,21 @@ import json
 import logging
 import os
 import select
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from provision.lab.model import Lab, LabError
-from provision.lab.record import write
 
 LOG = logging.getLogger(__name__)
 MARK = "ATOMIC_LAB_PROCESS"
 TERM_S = 15
 KILL_S = 5
+RECORD_S = 60
 LAST_WORDS = 3  # lines of a log that an error carries
 
 
@@ -61,21 +63,33 @@ class Stat:
 
 
 def start(
-    lab: Lab, name: str, argv: Sequence[str], *, env: Mapping[str, str], fingerprint: str
+    lab: Lab,
+    name: str,
+    argv: Sequence[str],
+    *,
+    binds: Sequence[tuple[str, str]],
+    env: Mapping[str, str],
+    fingerprint: str,
 ) -> None:
-    """Start a service in the lab's network namespace, detached from this command, and remember it.
+    """Start a service in the lab's network namespace, detached from this command.
 
-    Its output goes to the lab's log directory. `ip`, `env` and what follows become the program: the
-    number stays.
+    Its output goes to the lab's log directory. `ip`, `env`, `unshare` and `provision.lab.launch`,
+    which makes the record, become the program: the number stays.
+
+    :param binds: (source, target): what stands in for the system's files.
+    :raises LabError: it did not get as far as its record.
     """
-    for mark in strays(lab, name):
-        LOG.info("ending a left-over process of %s: %d", name, mark.pid)
-        end([mark])
+    end(strays(lab, name))
+    _record_file(lab, name).unlink(missing_ok=True)
     lab.logs.mkdir(parents=True, exist_ok=True)
-    # not in this command's directory: it would keep a file system there from being unmounted
-    words = ["ip", "netns", "exec", lab.namespace, "env", "--chdir=/", *argv]
     log = str(lab.logs / f"{name}.log")
-    LOG.debug("+ %s", " ".join(words))
+    # not in this command's directory: it would keep a file system there from being unmounted
+    words = ["ip", "netns", "exec", lab.namespace, "env", "--chdir=/"]
+    if binds:
+        words += ["unshare", "--mount", "--propagation", "private"]
+    words += [sys.executable, "-m", "provision.lab.launch", str(_record_file(lab, name))]
+    words += [fingerprint, *(word for bind in binds for word in bind), "--", *argv]
+    LOG.debug("+ %s", shlex.join(words))
     pid = os.posix_spawnp(
         words[0],
         words,
@@ -88,12 +102,11 @@ def start(
         setsid=True,
         setsigmask=[],
     )
-    stat = _stat(pid)
-    if stat is None:  # a child stays visible until it is waited for
-        raise LabError(f"{name} vanished as it started", hint=f"see {log}")
-    process = Process(pid=pid, started_ticks=stat.started_ticks, boot_id=_boot_id())
-    record = Record(process=process, fingerprint=fingerprint)
-    write(_record_file(lab, name), json.dumps(asdict(record)) + "\n")
+    deadline = time.monotonic() + RECORD_S
+    while recorded(lab, name) is None:
+        if identify(pid) is None or time.monotonic() > deadline:
+            raise LabError(f"{name} did not start: {last_words(lab, name)}", hint=f"see {log}")
+        time.sleep(0.01)
 
 
 def recorded(lab: Lab, name: str) -> Record | None:

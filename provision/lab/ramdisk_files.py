@@ -4,8 +4,8 @@ import logging
 import shutil
 from pathlib import Path
 
+from provision.lab.files import write
 from provision.lab.model import Lab, LabError
-from provision.lab.record import write
 
 LOG = logging.getLogger(__name__)
 KERNEL = "ironic-python-agent.kernel"

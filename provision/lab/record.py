@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import secrets
 import uuid
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from atomic_baremetal import cloud, paths
+from provision.lab.files import write
 from provision.lab.model import Lab, LabError, check_name
 
 REMEMBERED = ("id", "subnet", "nodes", "password", "redfish_password")
@@ -72,22 +72,6 @@ def save(lab: Lab, *, nodes: int | None = None) -> Lab:
     data = {key: getattr(lab, key) for key in REMEMBERED}
     write(lab.record, json.dumps(data, indent=2) + "\n")
     return lab
-
-
-def write(path: Path, text: str, *, mode: int = 0o600) -> bool:
-    """Write a file so that it is complete or absent; say whether that changed anything."""
-    if path.exists() and path.read_text() == text:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    beside.touch(mode)
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    return True
 
 
 @contextmanager

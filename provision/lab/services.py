@@ -47,19 +47,9 @@ class Service:
     binds: tuple[tuple[str, str], ...] = ()
     needs_database: bool = False
 
-    @property
-    def command(self) -> tuple[str, ...]:
-        """Return the whole argument list, the mounts included."""
-        if not self.binds:
-            return self.argv
-        own_mounts = ("unshare", "--mount", "--propagation", "private")
-        enclosure = (sys.executable, "-m", "provision.lab.enclosure")
-        pairs = tuple(word for pair in self.binds for word in pair)
-        return (*own_mounts, *enclosure, *pairs, "--", *self.argv)
-
     def fingerprint(self) -> str:
         """Return a hash over all that the process depends on; the files must be there."""
-        digest = hashlib.sha256(repr((self.command, sorted(self.env.items()))).encode())
+        digest = hashlib.sha256(repr((self.argv, self.binds, sorted(self.env.items()))).encode())
         for path in self.files:
             digest.update(path.read_bytes())
         return digest.hexdigest()
@@ -119,7 +109,8 @@ def _libvirtd(lab: Lab) -> Service:
     etc = lab.hypervisor / "etc"
     return Service(
         name="libvirtd",
-        argv=("/usr/sbin/libvirtd",),
+        # by default in /run itself, where the host's libvirtd would hold it
+        argv=("/usr/sbin/libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"),
         endpoint="qemu:///system",
         files=(etc / "libvirtd.conf", etc / "qemu.conf"),
         binds=_hypervisor_binds(lab),

@@ -18,6 +18,7 @@ from provision.lab import (
     record,
 )
 from provision.lab.down import save_logs, take_down
+from provision.lab.files import write
 from provision.lab.model import MOST_NODES, Lab, LabError, choose_subnet
 from provision.lab.services import Service, environment, services
 
@@ -111,7 +112,7 @@ def _bring_up(lab: Lab, ramdisk: Path) -> bool:
     started += _start_missing(lab, needs_database=True)
     for service in services(lab):
         checks.wait(lab, service.name)
-    record.write(lab.clouds_file, configuration.clouds(lab))
+    write(lab.clouds_file, configuration.clouds(lab))
     enrolled = nodes.ensure(lab)
     if enrolled:
         LOG.info("enrolled %s", ", ".join(enrolled))
@@ -145,7 +146,8 @@ def _start(lab: Lab, service: Service) -> None:
     processes.start(
         lab,
         service.name,
-        service.command,
+        service.argv,
+        binds=service.binds,
         env=environment(service),
         fingerprint=service.fingerprint(),
     )

@@ -5,7 +5,6 @@ The ramdisk is a placeholder: nothing here boots it.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +101,13 @@ def lab(world: World) -> World:
     return world
 
 
+def assert_nothing_is_left(world: World) -> None:
+    assert processes_of(world) == []
+    listed = world.run("ip", "netns", "list").stdout + world.run("ip", "link", "show").stdout
+    assert NAMESPACE not in listed
+    assert not world.directory.exists()
+
+
 def status(world: World) -> dict[str, dict[str, object]]:
     done = world.lab("status", "-f", "json")
     data = json.loads(done.stdout)
@@ -110,6 +116,29 @@ def status(world: World) -> dict[str, dict[str, object]]:
         "services": {one["name"]: one for one in data["services"]},
         "nodes": {one["name"]: one for one in data["nodes"]},
     }
+
+
+def test_an_interrupted_first_up_takes_down_what_it_made(world: World) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "provision.lab", "up"],
+        env=world.env,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stderr
+        lines = []
+        for line in child.stderr:
+            lines.append(line)
+            if line == "starting sshd\n":
+                child.send_signal(signal.SIGINT)
+        assert child.wait(60) == 130, lines
+    kept = world.directory.with_name(f"{NAME}.log")
+    assert [line for line in lines if line.strip()][-2:] == [
+        f"the lab did not come up; taking it down again (its logs: {kept})\n",
+        "python -m provision.lab: interrupted\n",
+    ]
+    assert (kept / "libvirtd.log").exists()
+    assert_nothing_is_left(world)
 
 
 def test_a_lab_that_is_not_up_says_so(world: World) -> None:
@@ -297,13 +326,8 @@ def test_down_ends_only_what_the_lab_started_and_says_what_it_left(lab: World) -
 
 
 def test_down_leaves_nothing(lab: World) -> None:
-    assert shutil.which("virsh")
     done = lab.lab("down")
     assert done.returncode == 0, done.stderr
-    assert processes_of(lab) == []
-    listed = lab.run("ip", "netns", "list").stdout + lab.run("ip", "link", "show").stdout
-    assert NAMESPACE not in listed
-    assert not lab.directory.exists()
-    assert not [mount for mount in mounts() if str(lab.directory) in mount]
+    assert_nothing_is_left(lab)
     done = lab.lab("down")
     assert (done.returncode, done.stderr) == (0, "there is no lab 'functest'\n")

@@ -45,12 +45,3 @@ def test_one_command_at_a_time() -> None:
     assert str(caught.value) == (
         "another command is working on the lab 'unit' (wait until it is done)"
     )
-
-
-def test_writing_the_same_is_no_change(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b"
-    assert record.write(path, "text")
-    assert not record.write(path, "text")
-    assert record.write(path, "other")
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [one.name for one in path.parent.iterdir()] == ["b"]

@@ -1,4 +1,8 @@
-"""Run a program with the lab's directories in the place of the system's.
+"""Become one of the lab's services: leave a record of the process, then turn into the program.
+
+Who starts a process and then writes down its number can be interrupted in between, and some
+programs (sshd) wipe the environment in which the lab's mark is. So the process itself writes the
+record, before it becomes the program: until then it bears the mark, from then on it is on record.
 
 libvirtd run by root has fixed directories (/run/libvirt, /var/lib/libvirt, /etc/libvirt, ...), sshd
 a fixed /etc/shadow. A libvirtd that the host already has must not notice the lab, nor the lab it.
@@ -6,26 +10,35 @@ So each of the lab's programs that touches them gets a mount namespace of its ow
 this module starts) in which the lab's directories are mounted over those. The mounts go with their
 last process.
 
-Arguments: SOURCE TARGET pairs, then `--`, then the program and its own arguments.
+Arguments: where the record goes, the service's fingerprint, SOURCE TARGET pairs to mount, `--`, and
+the program with its own arguments.
 """
 
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from atomic_baremetal.command import run
+from provision.lab.files import write
+from provision.lab.processes import Record, identify
 
 
 def main(words: Sequence[str]) -> None:
-    """Mount each source over its target, then become the program."""
+    """Mount each source over its target, record this process, become the program."""
     split = words.index("--")
-    pairs, program = words[:split], words[split + 1 :]
+    (record, fingerprint, *pairs), program = words[:split], words[split + 1 :]
     for source, target in zip(pairs[::2], pairs[1::2], strict=True):
         if Path(source).is_dir():
             # some are made at boot by systemd-tmpfiles, which not every machine runs
             Path(target).mkdir(parents=True, exist_ok=True)
         run("mount", "--bind", source, target, timeout_s=20)
+    process = identify(os.getpid())
+    assert process is not None  # noqa: S101 - it is this one
+    found = Record(process=process, fingerprint=fingerprint)
+    write(Path(record), json.dumps(asdict(found)) + "\n")
     os.execvp(program[0], list(program))  # noqa: S606 - becoming the program is the point
 
 
