@@ -10,8 +10,9 @@ import platform
 import signal
 import stat
 import sys
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -36,38 +37,73 @@ class Accelerator(StrEnum):
     TCG = "tcg"
 
 
+class _Machine:
+    """Make all calls of one handle in one thread of its own.
+
+    libguestfs keeps its errors by thread. And the main thread stays free: an interruption ends the
+    machine at once instead of after the call, and a call that never returns has a limit.
+    """
+
+    def __init__(self, pool: Executor) -> None:
+        self._pool = pool
+        self._deadline = time.monotonic() + SESSION_S
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call a function of libguestfs.
+
+        :raises ImageError: it failed, or the session has lasted too long.
+        """
+        future = self._pool.submit(function, *arguments, **options)
+        try:
+            return future.result(self._deadline - time.monotonic())
+        except RuntimeError as error:
+            raise _translated(error) from error
+        except TimeoutError as error:
+            _kill_qemu()
+            raise ImageError(
+                f"the appliance was not done within {SESSION_S} seconds and was ended",
+                hint="a damaged or hostile file system can do that",
+            ) from error
+        except BaseException:
+            _kill_qemu()
+            raise
+
+    def close(self, handle: Any) -> None:
+        """Close a handle, which ends its machine if that still runs."""
+        self._pool.submit(handle.close).result()
+
+
+def _translated(error: RuntimeError) -> Error:
+    # what follows is advice on how to debug libguestfs, ten lines of it
+    said = " ".join(str(error).partition("This usually means")[0].split())
+    if NO_SPACE in said:
+        return NoSpaceError("the disk is full", hint="free some space and try again")
+    if "guestfs_launch" in said:
+        return ImageError(
+            f"libguestfs' appliance does not start: {said}",
+            hint="run libguestfs-test-tool to see why",
+        )
+    return ImageError(f"the appliance failed: {said}", hint="--debug shows more")
+
+
 class Appliance:
     """A launched appliance with one disk. Get one from :func:`launched`."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, machine: _Machine, handle: Any) -> None:
+        self._machine = machine
         self._handle = handle
-        self.timed_out = False
 
     def _do(self, call: str, *arguments: Any, **options: Any) -> Any:
-        try:
-            return getattr(self._handle, call)(*arguments, **options)
-        except RuntimeError as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: RuntimeError) -> Error:
-        said = " ".join(str(error).split())
-        if self.timed_out:
-            return ImageError(
-                f"the appliance was not done within {SESSION_S} seconds and was ended",
-                hint="a damaged or hostile file system can do that",
-            )
-        if NO_SPACE in said:
-            return NoSpaceError("the disk is full", hint="free some space and try again")
-        return ImageError(f"the appliance failed: {said}", hint="--debug shows more")
+        return self._machine.call(getattr(self._handle, call), *arguments, **options)
 
     def partition_table(self) -> str:
         """Return `mbr`, `gpt` or `none`; parted's own word for any other kind."""
         try:
-            found = self._handle.part_get_parttype(DISK)
-        except RuntimeError as error:
-            if "unrecognised disk label" in str(error):
+            found = self._do("part_get_parttype", DISK)
+        except ImageError as error:
+            if "unrecognised disk label" in error.message:
                 return "none"
-            raise self._translated(error) from error
+            raise
         return {"msdos": "mbr"}.get(found, str(found))
 
     def partitions(self) -> list[Partition]:
@@ -119,17 +155,15 @@ class Appliance:
     def mounted(
         self, volume: Volume, *, boot: Volume | None = None, writable: bool = False
     ) -> Iterator[None]:
-        """Mount a volume as /, and another one on its /boot; unmount both in the end.
+        """Mount a volume as /, and another one on its /boot; unmount both afterwards.
 
         :param writable: the root; /boot never is.
         """
         self._do("mount" if writable else "mount_ro", volume.device, "/")
-        try:
-            if boot is not None:
-                self._do("mount_ro", boot.device, "/boot")
-            yield
-        finally:
-            self._do("umount_all")
+        if boot is not None:
+            self._do("mount_ro", boot.device, "/boot")
+        yield
+        self._do("umount_all")  # not after an error: the session ends then
 
     def is_directory(self, path: str) -> bool:
         """Tell whether there is a directory, symbolic links followed."""
@@ -193,36 +227,30 @@ def launched(overlay: Path) -> Iterator[Appliance]:
     :param overlay: it will be written to: mounting alone may replay a journal.
     :raises ImageError: the appliance does not come up, or fails at its end.
     """
-    handle = _handle(accelerator())
-    try:
-        handle.add_drive_opts(str(overlay), format="qcow2", cachemode="unsafe")
-        _launch(handle)
-        appliance = Appliance(handle)
-        watchdog = threading.Timer(SESSION_S, _end, (appliance, handle.get_pid()))
-        watchdog.daemon = True
-        watchdog.start()
+    accelerator_ = accelerator()
+    with ThreadPoolExecutor(1) as pool:
+        machine = _Machine(pool)
+        handle = machine.call(_handle, accelerator_)
         try:
-            yield appliance
-            appliance._do("shutdown")
+            options = {"format": "qcow2", "cachemode": "unsafe"}
+            machine.call(handle.add_drive_opts, str(overlay), **options)
+            machine.call(handle.launch)
+            yield Appliance(machine, handle)
+            machine.call(handle.shutdown)
         finally:
-            watchdog.cancel()
-    finally:
-        handle.close()
+            machine.close(handle)
 
 
-def _end(appliance: Appliance, pid: int) -> None:
-    appliance.timed_out = True
-    os.kill(pid, signal.SIGKILL)
-
-
-def _launch(handle: Any) -> None:
-    try:
-        handle.launch()
-    except RuntimeError as error:
-        raise ImageError(
-            f"libguestfs' appliance does not start: {' '.join(str(error).split())}",
-            hint="run libguestfs-test-tool to see why",
-        ) from error
+def _kill_qemu() -> None:
+    """End our machine, also while it is launched: libguestfs tells its process id only then."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, rest = status.read_text().partition(" (")
+        except OSError:
+            continue  # it ended meanwhile
+        name, _, fields = rest.rpartition(") ")
+        if name.startswith("qemu") and int(fields.split()[1]) == os.getpid():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _handle(accelerator_: Accelerator | None) -> Any:

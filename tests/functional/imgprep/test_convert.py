@@ -215,7 +215,7 @@ def test_an_interruption_leaves_nothing_behind(image: Path, tmp_path: Path) -> N
         time.sleep(1)  # into the launch of the appliance
         children = children_of(process.pid)
         process.send_signal(number)
-        _out, said = process.communicate(timeout=120)
+        _out, said = process.communicate(timeout=10)
         assert process.returncode == 130
         assert said.endswith("imgprep: interrupted\n")
         assert list(directory.iterdir()) == []
