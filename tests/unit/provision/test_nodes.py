@@ -293,6 +293,25 @@ def test_an_interrupt_gives_back_whatever_was_taken(
     assert "uuid-of" not in here.known_hosts.path.read_text()
 
 
+def test_what_was_there_before_is_never_given_back(stage: Callable[..., Stage]) -> None:
+    here = stage("node-1", "node-2", "node-3")
+    here.provision(order("a"))
+    # interrupted while b boots
+    here.prober = FakeProber(**{"192_0_2_12": [Answer.NOT_YET]})
+    here.clock.at.append(
+        (here.clock.seconds + 20, lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        here.provision(order("a", "b"))
+    assert [one.name for one in here.cloud.allocations.values()] == ["a"]
+    # a fails, in a later run
+    here.prober = FakeProber(**{"192_0_2_11": [Answer.WRONG_KEY]})
+    (one,) = here.provision(order("a"))
+    assert one.error is not None
+    assert here.cloud.state("node-1") == "active"
+    assert here.known_hosts.key("uuid-of-node-1") is not None
+
+
 def test_an_interrupt_in_an_allocation_leaves_none(stage: Callable[..., Stage]) -> None:
     here = stage("node-1", "node-2")
     there = here.cloud.allocate

@@ -63,6 +63,7 @@ def test_a_claim_that_never_ran(cloud: FakeCloud, tmp_path: Path) -> None:
     assert release(cloud, tmp_path, "a") == [("a", True, "given back (node node-1 is available)")]
     assert not cloud.allocations
     assert cloud.machines["uuid-of-node-1"].image_id is None
+    assert KnownHosts(tmp_path / "known_hosts").key("uuid-of-node-1") is None
 
 
 def test_a_claim_without_a_node(cloud: FakeCloud, tmp_path: Path) -> None:
