@@ -175,7 +175,8 @@ class Release:
             return None  # locked by its conductor until it is over
         if state in states.CLEANING:
             self._known_hosts.remove(node.uuid)
-            return None if self._until_available else f"given back (node {node.label} is cleaned)"
+            said = f"given back (node {node.label} is being cleaned)"
+            return None if self._until_available else said
         if allocation is not None:
             self._baremetal.clear_instance(node.uuid)
             self._baremetal.delete_allocation(allocation.uuid)

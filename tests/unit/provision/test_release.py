@@ -74,7 +74,7 @@ def test_a_claim_without_a_node(cloud: FakeCloud, tmp_path: Path) -> None:
 
 def test_without_waiting_for_cleaning(cloud: FakeCloud, tmp_path: Path) -> None:
     assert release(cloud, tmp_path, "a", until_available=False) == [
-        ("a", True, "given back (node node-1 is cleaned)")
+        ("a", True, "given back (node node-1 is being cleaned)")
     ]
     assert KnownHosts(tmp_path / "known_hosts").key("uuid-of-node-1") is None
 
