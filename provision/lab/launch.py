@@ -39,6 +39,8 @@ def main(words: Sequence[str]) -> None:
     assert process is not None  # noqa: S101 - it is this one
     found = Record(process=process, fingerprint=fingerprint)
     write(Path(record), json.dumps(asdict(found)) + "\n")
+    # what this command's caller had open (a lock, a pipe) must not stay open as long as the service
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.execvp(program[0], list(program))  # noqa: S606 - becoming the program is the point
 
 
