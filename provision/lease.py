@@ -15,8 +15,10 @@ from provision.node import Allocation, BareMetal, Busy, Node
 from provision.order import Order
 
 LOG = logging.getLogger(__name__)
-INTERVAL_S = 0.5
-LIMIT_S = 60.0  # for Ironic to decide on an allocation; it takes milliseconds
+INTERVAL_S = 0.2
+# for Ironic to decide on an allocation: milliseconds, or seconds when it finds nodes locked
+LIMIT_S = 20.0
+ATTEMPTS = 4
 # "fake" writes nothing and is for trying things out
 FITTING = ("iscsi", "fake")
 
@@ -99,12 +101,33 @@ def take(order: Order, baremetal: BareMetal, known_hosts: KnownHosts, clock: Clo
     with ExitStack() as undo:
         undo.callback(_forget, baremetal, ours)
         for name in new:
-            _allocate(name, order, baremetal, _candidates(order, nodes), ours)
-        for name in new:
-            node = _decided(name, order, baremetal, clock)
+            node = _take_one(name, order, baremetal, clock, ours)
             leases[name] = _lease(name, node, Phase.ALLOCATED, known_hosts)
         undo.pop_all()
     return [leases[name] for name in order.host_names]
+
+
+def _take_one(name: str, order: Order, baremetal: BareMetal, clock: Clock, ours: list[str]) -> Node:
+    """Take one node; an allocation that failed though nodes are free is asked for again.
+
+    On sqlite, Ironic's writes can collide: the allocation then fails, or is never decided on.
+    """
+    saw = "nothing"
+    for _ in range(ATTEMPTS):
+        nodes = baremetal.nodes(order.resource_class)
+        if not _free(order, nodes):
+            raise _no_free_node(order, nodes, wanted=None)
+        _allocate(name, order, baremetal, _candidates(order, nodes), ours)
+        allocation = _decided(name, baremetal, clock)
+        node = _node_of(allocation, baremetal)
+        if node is not None:
+            return node
+        saw = "no decision" if allocation is None else str(allocation.last_error)
+        LOG.debug("the allocation %s has failed: %s", name, saw)
+    nodes = baremetal.nodes(order.resource_class)
+    if not _free(order, nodes):
+        raise _no_free_node(order, nodes, wanted=None)
+    raise CloudError(f"Ironic gives no node for {name}, though there is one; last seen: {saw}")
 
 
 def _allocate(
@@ -112,7 +135,8 @@ def _allocate(
 ) -> None:
     """Ask for one node, its name added to ours first: an interrupt may lose the answer."""
     baremetal.delete_allocation(name)  # what is there under that name has failed
-    ours.append(name)
+    if name not in ours:
+        ours.append(name)
     try:
         baremetal.allocate(name, resource_class=order.resource_class, candidates=candidates)
     except Busy:
@@ -174,21 +198,15 @@ def _standing(name: str, order: Order, baremetal: BareMetal) -> tuple[Node, Phas
     return node, Phase.ACTIVE if state == states.ACTIVE else Phase.DEPLOYING
 
 
-def _decided(name: str, order: Order, baremetal: BareMetal, clock: Clock) -> Node:
-    """Wait until Ironic has decided on an allocation, and return its node."""
+def _decided(name: str, baremetal: BareMetal, clock: Clock) -> Allocation | None:
+    """Wait until Ironic has decided on an allocation; None: it has not, within the limit."""
     deadline = clock.now() + LIMIT_S
     while True:
         allocation = baremetal.allocation(name)
-        node = _node_of(allocation, baremetal)
-        if node is not None:
-            return node
-        if allocation is None or allocation.state == "error":
-            raise _no_free_node(order, baremetal.nodes(order.resource_class), wanted=None)
-        if clock.now() >= deadline:
-            raise CloudError(
-                f"Ironic has not decided on the allocation {name} within {LIMIT_S:g} seconds",
-                hint="is its conductor running? openstack baremetal conductor list",
-            )
+        if allocation is not None and allocation.state in ("active", "error"):
+            return allocation
+        if allocation is None or clock.now() >= deadline:
+            return None
         clock.sleep(INTERVAL_S)
 
 

@@ -74,6 +74,7 @@ class FakeCloud:
         self.drives: dict[str, dict[str, Any]] = {}
         self.failing: dict[str, str] = {}  # node -> why its deploy fails
         self.raises: dict[str, list[BaseException]] = {}  # method -> what its next calls raise
+        self.outcomes: list[str] = []  # what the next allocations come to, though nodes are free
         self.asked: list[str] = []
         self._numbers = itertools.count(1)
         for name in names:
@@ -143,7 +144,9 @@ class FakeCloud:
             and (not candidates or {node.uuid, node.name} & set(candidates))
         ]
         found = Allocation(uuid=uuid, name=name, state="error", resource_class=resource_class)
-        if free:
+        if self.outcomes:
+            found = replace(found, state=self.outcomes.pop(0), last_error="database is locked")
+        elif free:
             found = replace(found, state="active", node_uuid=free[0].uuid)
             self.change(free[0].uuid, allocation_uuid=uuid, instance_uuid=uuid)
         self.allocations[uuid] = found

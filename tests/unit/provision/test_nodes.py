@@ -198,6 +198,27 @@ def test_somebody_takes_the_last_node_meanwhile(stage: Callable[..., Stage]) -> 
     assert not here.known_hosts.path.exists()
 
 
+@pytest.mark.parametrize("outcome", ["error", "allocating"])
+def test_an_allocation_that_got_lost_is_asked_for_again(
+    stage: Callable[..., Stage], outcome: str
+) -> None:
+    here = stage("node-1", "node-2")
+    here.cloud.outcomes = [outcome] * 3
+    assert summary(here.provision(order("a", "b"))) == [("a", "done", None), ("b", "done", None)]
+    assert len(here.cloud.allocations) == 2
+
+
+def test_allocations_that_get_lost_for_ever(stage: Callable[..., Stage]) -> None:
+    here = stage("node-1", "node-2")
+    here.cloud.outcomes = ["error"] * 9
+    with pytest.raises(CloudError) as raised:
+        here.provision(order("a"))
+    assert str(raised.value) == (
+        "Ironic gives no node for a, though there is one; last seen: database is locked"
+    )
+    assert not here.cloud.allocations
+
+
 def test_one_that_fails_does_not_take_the_others_down(stage: Callable[..., Stage]) -> None:
     here = stage("node-1", "node-2")
     here.cloud.failing["uuid-of-node-1"] = "disk on fire"
