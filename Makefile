@@ -9,7 +9,7 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 IMAGE := Debian-Atomic-12-x86_64.qcow2
-SHELL_SCRIPTS = git ls-files | xargs -r grep -lE '^\#!.*\b(ba)?sh\b' --
+SHELL_SCRIPTS = git ls-files -z | xargs -0 awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh( |$$)/ { print FILENAME }'
 PYTEST := $(BIN)/pytest --durations=8
 
 .PHONY: help venv demo test e2e lint types unit functional docs sample-image ramdisk clean
