@@ -54,7 +54,8 @@ def take_down(lab: Lab) -> None:
             f"lab {lab.name!r} is not wholly down: {'; '.join(left)}",
             hint="end what is named here, then run `provision lab down` again",
         )
-    shutil.rmtree(lab.directory)
+    if lab.directory.exists():
+        shutil.rmtree(lab.directory)
 
 
 def leftovers(lab: Lab) -> list[str]:

@@ -4,20 +4,43 @@ In the host's own namespace there is that wire's end and nothing else: no bridge
 forwarding. So the lab's services can be reached from this host and from the lab's machines only.
 """
 
+import fcntl
 import ipaddress
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from atomic_baremetal.command import run
-from provision.lab.model import BRIDGE, UPLINK, Lab
+from provision.lab.model import BRIDGE, UPLINK, Lab, LabError
 
 IP_S = 20
 DIRECTORY = Path("/run/netns")
+LOCK = Path("/run/atomic-baremetal-networks.lock")
+
+
+@contextmanager
+def choosing() -> Iterator[None]:
+    """Keep every other lab on this host, whoever's, from choosing a network meanwhile.
+
+    A network counts as taken once there is a route to it, so that has to be made inside.
+    """
+    with LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def ensure(lab: Lab) -> bool:
-    """Make what is missing of the lab's network; say whether anything was."""
+    """Make what is missing of the lab's network; say whether anything was.
+
+    :raises LabError: its addresses mean something else on this host by now.
+    """
+    if not is_wired(lab) and any(one.prefixlen and one.overlaps(lab.network) for one in taken()):
+        raise LabError(
+            f"the network {lab.network} of lab {lab.name!r} is another's by now (ip route)",
+            hint="end that one, or take the lab down and start it anew, for another network",
+        )
     changed = lab.namespace not in namespaces()
     if changed:
         _ip("netns", "add", lab.namespace)

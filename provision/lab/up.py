@@ -2,7 +2,9 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from provision.lab import (
@@ -81,18 +83,27 @@ def restart(name: str) -> None:
 
 def _first(name: str, node_count: int, ramdisk: Path) -> Lab:
     """Make a lab from nothing; what was made goes again when that fails or is interrupted."""
-    others = [other.network for other in record.load_all()]
-    with record.locked(".subnets"):
+    with network.choosing():
+        others = [other.network for other in record.load_all()]
         subnet = choose_subnet([*network.taken(), *others])
-        lab = record.save(record.new(name, subnet=subnet, nodes=node_count))
-    try:
+        lab = record.new(name, subnet=subnet, nodes=node_count)
+        with _taken_down_on_failure(lab):
+            record.save(lab)
+            network.ensure(lab)
+    with _taken_down_on_failure(lab):
         _bring_up(lab, ramdisk)
+    return lab
+
+
+@contextmanager
+def _taken_down_on_failure(lab: Lab) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         kept = save_logs(lab)
         LOG.error("the lab did not come up; taking it down again (its logs: %s)", kept)
         take_down(lab)
         raise
-    return lab
 
 
 def _bring_up(lab: Lab, ramdisk: Path) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,11 +87,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         },
         directory=top / "state" / "atomic-baremetal" / "labs" / NAME,
     )
-    before = mounts()
     yield world
     # whatever became of the tests; the last of them has looked at what `down` leaves
     world.lab("down")
-    assert mounts() == before
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +105,8 @@ def assert_nothing_is_left(world: World) -> None:
     listed = world.run("ip", "netns", "list").stdout + world.run("ip", "link", "show").stdout
     assert NAMESPACE not in listed
     assert not world.directory.exists()
+    # other labs come and go meanwhile
+    assert not [one for one in mounts() if str(world.directory) in one or NAMESPACE in one]
 
 
 def status(world: World) -> dict[str, dict[str, object]]:
@@ -323,6 +324,35 @@ def test_down_ends_only_what_the_lab_started_and_says_what_it_left(lab: World) -
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_labs_of_two_users_that_start_at_once_get_two_networks(
+    world: World, tmp_path: Path
+) -> None:
+    """Their state directories differ, so neither knows of the other but by the host's routes."""
+    script = (
+        "import os, pathlib\n"
+        "from provision.lab import up\n"
+        "up._bring_up = lambda lab, ramdisk: print(lab.subnet)\n"
+        "up.up(1, ramdisk=pathlib.Path(os.environ['ATOMIC_RAMDISK_DIR']))\n"
+    )
+    envs = [
+        {**world.env, "ATOMIC_LAB": name, "XDG_STATE_HOME": str(tmp_path / name)}
+        for name in ("functest-a", "functest-b")
+    ]
+    words = [sys.executable, "-c", script]
+    chosen = []
+    with ExitStack() as stack:
+        for env in envs:
+            stack.callback(world.lab, "down", **env)
+        children = [
+            stack.enter_context(subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True))
+            for env in envs
+        ]
+        for child in children:
+            stack.callback(child.kill)
+        chosen = [int(child.communicate(timeout=60)[0]) for child in children]
+    assert len(set(chosen)) == 2
 
 
 def test_down_leaves_nothing(lab: World) -> None:
