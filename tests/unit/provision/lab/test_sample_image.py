@@ -207,7 +207,7 @@ def test_var_is_a_recipe(root: Path) -> None:
 def test_nothing_of_one_machine_or_one_day_is_in_the_tree(root: Path) -> None:
     etc = root / "usr/etc"
     assert {str(path.relative_to(etc)) for path in etc.rglob("*") if not path.is_dir()} == {
-        *(".updated", "hostname", "hosts", "machine-id", "resolv.conf", "shadow"),
+        *("hostname", "hosts", "machine-id", "resolv.conf", "shadow"),
         "ssh/sshd_config",
     }
     assert (etc / "machine-id").read_text() == ""
