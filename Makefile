@@ -45,7 +45,7 @@ unit: venv
 	$(PYTEST) tests/unit
 
 functional: venv
-	$(PYTEST) tests/functional
+	$(PYTEST) --numprocesses=2 --dist=loadfile tests/functional
 
 e2e: venv  ## the lab: conversion, Glance, two deployed nodes, reboots, release
 	$(PYTEST) --capture=no tests/e2e
