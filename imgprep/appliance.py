@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from atomic_baremetal import command, paths
+from atomic_baremetal import command, durable, paths
 from atomic_baremetal.errors import CommandError, Error
 from imgprep.layout import Content, Partition, Volume, content_of
 from imgprep.precheck import ImageError
@@ -319,11 +319,7 @@ def _probed() -> Accelerator:
         verdict = Accelerator.TCG
     else:
         verdict = Accelerator.KVM
-    file = _verdict_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
-    beside.write_text(json.dumps({"accelerator": verdict, **_machine()}))
-    beside.replace(file)
+    durable.write(_verdict_file(), json.dumps({"accelerator": verdict, **_machine()}))
     return verdict
 
 

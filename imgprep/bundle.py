@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from atomic_baremetal import durable
 from atomic_baremetal.errors import Error
 from imgprep import precheck, progress
 from imgprep.precheck import ImageFormat
@@ -317,9 +318,9 @@ def written(directory: Path) -> Iterator[Path]:
         new = work / "bundle"
         new.mkdir()
         yield new
-        _flush(new)
+        durable.flush_tree(new)
         _swap(new, place, aside=work / "old")
-        _fsync(place.parent)
+        durable.flush(place.parent)
 
 
 def _swap(new: Path, place: Path, *, aside: Path) -> None:
@@ -333,20 +334,6 @@ def _swap(new: Path, place: Path, *, aside: Path) -> None:
         shutil.rmtree(aside)
     else:
         new.rename(place)
-
-
-def _flush(directory: Path) -> None:
-    for path in directory.iterdir():
-        _fsync(path)
-    _fsync(directory)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

@@ -5,10 +5,11 @@ and uuids are not.
 """
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from atomic_baremetal import durable
 
 
 class KnownHosts:
@@ -48,12 +49,7 @@ class KnownHosts:
             return []
 
     def _write(self, lines: list[str]) -> None:
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        with beside.open("w") as file:
-            file.writelines(f"{line}\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
+        durable.write(self.path, "".join(f"{line}\n" for line in lines))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from atomic_baremetal import paths
 from atomic_baremetal.command import run
+from atomic_baremetal.durable import write
 from atomic_baremetal.errors import CommandError
-from provision.lab.files import write
 
 LOG = logging.getLogger(__name__)
 DEVICE = Path("/dev/kvm")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from atomic_baremetal import paths
+from atomic_baremetal import durable, paths
 from atomic_baremetal.errors import Error
 
 LOG = logging.getLogger(__name__)
@@ -116,25 +116,10 @@ def _build(kind: str, artefact: Path, build: Callable[[Path], None]) -> None:
     began = time.monotonic()
     try:
         build(beside)
-        _flush(beside)
+        durable.flush_tree(beside)
         beside.rename(artefact)
-        _fsync(artefact.parent)
+        durable.flush(artefact.parent)
     except BaseException:  # Ctrl-C as well: nothing half-made may stay
         shutil.rmtree(beside, ignore_errors=True)
         raise
     LOG.info("%s: built in %.0f s: %s", kind, time.monotonic() - began, artefact)
-
-
-def _flush(tree: Path) -> None:
-    for path in tree.rglob("*"):
-        if not path.is_symlink() and (path.is_file() or path.is_dir()):
-            _fsync(path)
-    _fsync(tree)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,8 +11,8 @@ import bcrypt
 import yaml
 
 from atomic_baremetal.command import run
+from atomic_baremetal.durable import write
 from provision.lab import model
-from provision.lab.files import write
 from provision.lab.model import BootMode, Lab, Machine
 
 # the console is the serial port; the journal goes there too, as nothing else is left of a ramdisk

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from atomic_baremetal.command import run
-from provision.lab.files import write
+from atomic_baremetal.durable import write
 from provision.lab.model import Lab, LabError
 from provision.lab.services import program
 

@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 
 from atomic_baremetal.command import run
+from atomic_baremetal.durable import write
 from provision.lab import acceleration, processes
 from provision.lab.configuration import DISK_GIB, domain
-from provision.lab.files import write
 from provision.lab.model import Lab, LabError
 
 VIRSH_S = 60

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from atomic_baremetal.command import run
-from provision.lab.files import write
+from atomic_baremetal.durable import write
 from provision.lab.processes import Record, identify
 
 

@@ -4,7 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from provision.lab.files import write
+from atomic_baremetal.durable import write
 from provision.lab.model import Lab, LabError
 
 LOG = logging.getLogger(__name__)

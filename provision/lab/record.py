@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from atomic_baremetal import cloud, paths
-from provision.lab.files import write
+from atomic_baremetal.durable import write
 from provision.lab.model import Lab, LabError, check_name
 
 REMEMBERED = ("id", "subnet", "nodes", "password", "redfish_password")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from atomic_baremetal.durable import write
 from provision.lab import (
     checks,
     configuration,
@@ -20,7 +21,6 @@ from provision.lab import (
     record,
 )
 from provision.lab.down import save_logs, take_down
-from provision.lab.files import write
 from provision.lab.model import MOST_NODES, Lab, LabError, choose_subnet
 from provision.lab.services import Service, environment, services
 

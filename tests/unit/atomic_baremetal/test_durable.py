@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from provision.lab.files import write
+from atomic_baremetal.durable import write
 
 
 def test_writing_the_same_is_no_change(tmp_path: Path) -> None:
