@@ -65,6 +65,9 @@ def environment_for(work: Path, *, release: str, elements: Path) -> dict[str, st
         "ELEMENTS_PATH": str(elements),
         "DIB_RELEASE": release,
         "DIB_LOCKFILES": str(work / "locks"),
+        # on disk: the file of a loop device on the build's own tmpfs has no path that
+        # detach_loop_devices could tell, and the build is no faster for it
+        "DIB_NO_TMPFS": "1",
     }
     machine = apt_sources.read()
     for variable, suite in (

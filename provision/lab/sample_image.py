@@ -257,9 +257,6 @@ def _root_file_system(work: Path) -> None:
         "TMP_DIR": str(temporary),
         "DIB_IMAGE_CACHE": str(temporary / "cache"),
         "DIB_APT_LOCAL_CACHE": "0",
-        # on disk: a loop device whose file was on a tmpfs of the build's own could not be found
-        # again after the build was killed
-        "DIB_NO_TMPFS": "1",
         # named, it keeps diskimage-builder from taking mmdebstrap when that is installed
         "DIB_DEBIAN_DEBOOTSTRAP_SCRIPT": f"/usr/share/debootstrap/scripts/{RELEASE}",
         "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH),

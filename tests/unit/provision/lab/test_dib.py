@@ -120,6 +120,7 @@ def test_packages_come_from_this_machines_archive(
         "ELEMENTS_PATH": "/elements",
         "DIB_RELEASE": "bookworm",
         "DIB_LOCKFILES": str(tmp_path / "locks"),
+        "DIB_NO_TMPFS": "1",
         "DIB_DISTRIBUTION_MIRROR": "http://mirror.test/debian",
         "DIB_DEBIAN_SECURITY_MIRROR": "http://mirror.test/security",
         "https_proxy": "http://proxy.test:3128",

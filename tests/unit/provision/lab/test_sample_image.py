@@ -226,3 +226,40 @@ def test_a_directory_without_a_system_is_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == f"{tmp_path} holds no root file system with systemd\n"
+
+
+@pytest.fixture
+def two_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Builds that only commit what `commits` holds for them; `listing-<commit>` is its content."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    ostree = programs / "ostree"
+    ostree.write_text(f'#!/bin/sh\nfor last; do :; done\ncat {tmp_path}/listing-"$last"\n')
+    ostree.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sample_image, "check_machine", lambda _: None)
+    monkeypatch.setattr(sample_image, "tree", lambda _: None)
+    commits = iter(("one", "two"))
+    monkeypatch.setattr(sample_image, "deploy", lambda _: next(commits))
+    return tmp_path
+
+
+def test_two_different_builds_are_told_apart_by_file(two_builds: Path) -> None:
+    same = "-00644 0 0 5 aaa /usr/bin/same\nl00777 0 0 0 bbb /usr/bin/link -> same\n"
+    (two_builds / "listing-one").write_text(f"d00755 0 0 0 d1 d2 /usr\n{same}-00644 0 0 1 c /a\n")
+    (two_builds / "listing-two").write_text(
+        f"d00755 0 0 0 d3 d4 /usr\n{same.replace('-> same', '-> other')}-00644 0 0 1 d /a\n"
+    )
+    with pytest.raises(Error) as caught:
+        sample_image.check_reproducible()
+    assert str(caught.value) == (
+        "two builds gave two ostree commits; 2 files differ: /a, /usr/bin/link"
+    )
+    assert list((two_builds / "cache" / "atomic-baremetal").iterdir()) == []
+
+
+def test_two_equal_builds_are_one_commit(two_builds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (two_builds / "listing-one").write_text("d00755 0 0 0 d1 d2 /usr\n")
+    monkeypatch.setattr(sample_image, "deploy", lambda _: "one")
+    assert sample_image.check_reproducible() == "one"
