@@ -118,7 +118,10 @@ def test_kernel_and_ramdisk_are_the_same_bytes(bundle: Path, extracted: Path) ->
 def test_the_base_is_the_same_but_for_the_edit_s_own_traces(
     bundle: Path, extracted: Path, tmp_path: Path
 ) -> None:
-    """Both edits leave times and journal records of their own: few blocks; no file may differ."""
+    """Both edits leave times and a journal of their own, but no file may differ.
+
+    XFS clears 2 MiB of its journal ahead whenever it is mounted (xlog_clear_stale_blocks).
+    """
     ours, theirs = raw_base(bundle, tmp_path), extracted / "base"
     assert ours.stat().st_size == theirs.stat().st_size
     block = 4096
@@ -127,7 +130,7 @@ def test_the_base_is_the_same_but_for_the_edit_s_own_traces(
         while chunk := one.read(block):
             differing += chunk != other.read(block)
     say(f"base against the 2014 method: {differing} blocks of {block} bytes differ")
-    assert differing <= 128
+    assert differing * block <= 4 << 20
     mine, his = files_of(ours), files_of(theirs)
     assert mine == his
     assert mine.count("\n") > 10_000
