@@ -26,8 +26,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt bindep.txt setup.py tools/system-
 	tools/link-guestfs $(BIN)/python
 	touch $@
 
-demo: venv  ## from nothing to a machine that booted the sample image and answers ssh
-	tools/demo
+demo:  ## from nothing to a machine that booted the sample image and answers ssh
+	@tools/demo
 
 test: lint types unit functional  ## everything but the lab's boots, in under five minutes
 

@@ -23,7 +23,11 @@ def emit(data: Any, *, format_: str, table: Table | None = None) -> None:
     elif format_ == "yaml":
         sys.stdout.write(yaml.safe_dump(data, sort_keys=False))
     else:
-        console(stderr=False).print(fields(data) if table is None else table)
+        terminal = console(stderr=False)
+        with terminal.capture() as drawn:
+            terminal.print(fields(data) if table is None else table)
+        # the cells of a last column are padded to its longest: nobody needs those blanks
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
 
 
 def fields(data: Mapping[str, Any]) -> Table:

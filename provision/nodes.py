@@ -221,8 +221,9 @@ class _Work:
             return
         port = one.node.ssh_port
         found = self._tools.prober.ask(one.address, port, host_key=one.host_key)
-        if found is None:
-            self._go(one, Phase.BOOTING, waiting_for=f"ssh at {one.address} port {port}")
+        if found is None:  # still asking
+            if one.phase is not Phase.BOOTING:
+                self._go(one, Phase.BOOTING, waiting_for=f"ssh at {one.address} port {port}")
         elif found.answer is Answer.NOT_YET:
             one.saw = f"ssh at {one.address} port {port}: {found.saw}"
             self._go(one, Phase.BOOTING, waiting_for=one.saw)

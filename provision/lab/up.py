@@ -53,10 +53,9 @@ def up(node_count: int | None = None, *, ramdisk: Path | None = None) -> Lab:
             lab = _resized(lab, node_count)
             changed = _bring_up(lab, source)
     took_s = time.monotonic() - started_s
+    count = "1 node" if lab.nodes == 1 else f"{lab.nodes} nodes"
     how = "is up" if changed else "was up already, nothing to do"
-    LOG.info(
-        "lab %r %s: %d nodes, Ironic at %s (%.0f s)", name, how, lab.nodes, lab.ironic_url, took_s
-    )
+    LOG.info("lab %r %s: %s, Ironic at %s (%.0f s)", name, how, count, lab.ironic_url, took_s)
     return lab
 
 
