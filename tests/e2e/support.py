@@ -69,6 +69,12 @@ class Key:
     public: Path
 
 
+def order(key: Key, *, name: str, count: int, wait_s: int) -> list[str | Path]:
+    """Word the seed's command: so many nodes with the sample image."""
+    what = ["--flavor", "baremetal", "--image", IMAGE_NAME, "--count", str(count), "--name", name]
+    return ["provision", "nodes", *what, "--ssh-key", key.public, "--wait", str(wait_s)]
+
+
 class Shell:
     """Ask a node over `provision ssh`."""
 

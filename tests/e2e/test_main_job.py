@@ -13,7 +13,18 @@ from typing import Any
 import openstack
 import pytest
 
-from tests.e2e.support import IMAGE_NAME, LAB, Key, Shell, run, run_json, say, sha256, wait_for
+from tests.e2e.support import (
+    IMAGE_NAME,
+    LAB,
+    Key,
+    Shell,
+    order,
+    run,
+    run_json,
+    say,
+    sha256,
+    wait_for,
+)
 
 Nodes = dict[str, dict[str, Any]]
 NODES = ("atomic-1", "atomic-2")
@@ -58,40 +69,13 @@ def test_the_node_runs_the_image(nodes: Nodes, bundle: Path, shell: Shell, name:
 
 
 def test_nodes_that_were_there_are_not_deployed_twice(nodes: Nodes, key: Key) -> None:
-    again = run_json(
-        "provision",
-        "nodes",
-        "--flavor",
-        "baremetal",
-        "--image",
-        IMAGE_NAME,
-        "--count",
-        "2",
-        "--name",
-        "atomic-{n}",
-        "--ssh-key",
-        key.public,
-        "--wait",
-        "300",
-        timeout_s=320,
-    )
+    command = order(key, name="atomic-{n}", count=2, wait_s=300)
+    again = run_json(*command, timeout_s=320)
     assert {node["uuid"] for node in again} == {node["uuid"] for node in nodes.values()}
 
 
 def test_a_third_node_is_not_to_be_had(nodes: Nodes, key: Key) -> None:
-    refused = run(
-        "provision",
-        "nodes",
-        "--flavor",
-        "baremetal",
-        "--image",
-        IMAGE_NAME,
-        "--name",
-        "one-more",
-        "--ssh-key",
-        key.public,
-        ok=False,
-    )
+    refused = run(*order(key, name="one-more", count=1, wait_s=60), ok=False)
     assert refused.returncode == 1
     assert "no free node" in refused.stderr
     assert "one-more" not in ironic("allocation", "list")
