@@ -57,5 +57,5 @@ ramdisk: venv  ## build the deploy ramdisk with our agent extension (cached)
 	$(BIN)/python -m provision.lab.build ramdisk
 
 clean:  ## remove what was made in the checkout; the cache stays
-	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(IMAGE)
+	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(IMAGE) $(IMAGE:.qcow2=)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
