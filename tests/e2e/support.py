@@ -84,17 +84,12 @@ class Shell:
     def try_(
         self, node: str, command: str, timeout_s: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        return run(
-            "provision",
-            "ssh",
-            "-i",
-            self._key.private,
-            node,
-            "--",
-            command,
-            ok=False,
-            timeout_s=timeout_s,
-        )
+        """Run a command there, whatever comes of it; 255 also when a dying host never answers."""
+        ask = ["provision", "ssh", "-i", self._key.private, node, "--", command]
+        try:
+            return run(*ask, ok=False, timeout_s=timeout_s)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(ask, 255, "", f"no answer within {timeout_s:g} s")
 
     def __call__(self, node: str, command: str) -> str:
         done = self.try_(node, command)

@@ -193,26 +193,10 @@ def test_a_stock_client_deploys_the_image_too(
     address = ironic_node(uuid)["extra"]["address"]
 
     def ask() -> str | None:
-        done = subprocess.run(
-            [
-                "ssh",
-                "-i",
-                key.private,
-                "-o",
-                "StrictHostKeyChecking=no",
-                "-o",
-                "UserKnownHostsFile=/dev/null",
-                "-o",
-                "ConnectTimeout=10",
-                "-o",
-                "BatchMode=yes",
-                f"root@{address}",
-                "hostname; cat /proc/cmdline; findmnt -no SOURCE /",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes")
+        ssh = ["ssh", "-i", key.private, *(f"-o{one}" for one in options), f"root@{address}"]
+        command = "hostname; cat /proc/cmdline; findmnt -no SOURCE /"
+        done = subprocess.run(["timeout", "60", *ssh, command], capture_output=True, text=True)
         return done.stdout if done.returncode == 0 else None
 
     hostname, cmdline, root = wait_for("ssh", ask, timeout_s=600, interval_s=5).splitlines()
