@@ -5,7 +5,6 @@ Whoever passes is the administrator of a cloud without projects, as in the lab.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from string import Template
 
 import bcrypt
 import yaml
+
+from tests.functional.ports import free_port
 
 BIN = Path(sys.executable).parent
 USER, PASSWORD = "admin", "only for tests"
@@ -138,14 +139,6 @@ def running(directory: Path, *, store: Path | None = None) -> Iterator[Glance]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """Find a port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait(glance: Glance, process: subprocess.Popen[bytes]) -> None:

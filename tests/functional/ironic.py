@@ -4,7 +4,6 @@ The machines are Ironic's own `fake-hardware`: every power and deploy step succe
 else is real.
 """
 
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from string import Template
 
 import bcrypt
+
+from tests.functional.ports import free_port
 
 BIN = Path(sys.executable).parent
 USER, PASSWORD = "admin", "only for tests"
@@ -144,13 +145,6 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for_http(url: str, process: subprocess.Popen[bytes], out: Path) -> None:

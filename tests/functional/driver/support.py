@@ -33,13 +33,6 @@ def run(*argv: str, **options: Any) -> str:
     ).stdout
 
 
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 20) -> None:
     """Wait for something of the test's set-up."""
     deadline = time.monotonic() + limit_s

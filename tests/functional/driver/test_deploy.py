@@ -19,8 +19,9 @@ from ironic_python_agent import encoding, hardware
 
 from provision.agent import iscsi
 from provision.driver import deploy, writer
-from tests.functional.driver.support import free_port, listens, need, run
+from tests.functional.driver.support import listens, need, run
 from tests.functional.driver.test_target import sparse_image
+from tests.functional.ports import free_port
 from tests.unit.provision.driver.support import UUID, Node, Task
 
 MIB = 1 << 20

@@ -14,7 +14,8 @@ from ironic.common import exception, states
 from ironic.conductor import task_manager
 
 from provision.driver import connection, management, power
-from tests.functional.driver.support import free_port, listens, need, run, wait_for
+from tests.functional.driver.support import listens, need, run, wait_for
+from tests.functional.ports import free_port
 
 # A machine with firmware and nothing to boot. An old-style <os><boot>, as virt-install writes it.
 DOMAIN = """

@@ -19,7 +19,8 @@ from ironic_python_agent import errors, hardware
 
 from provision.agent import config_drive, iscsi
 from provision.driver import iscsi_target, partition_table, writer
-from tests.functional.driver.support import free_port, listens, need, run
+from tests.functional.driver.support import listens, need, run
+from tests.functional.ports import free_port
 
 MIB = 1 << 20
 DISK_BYTES = 96 * MIB

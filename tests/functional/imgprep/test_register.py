@@ -13,6 +13,7 @@ from atomic_baremetal.errors import Error
 from imgprep import bundle, registry
 from imgprep.bundle import Base, Bundle, Deployed, Manifest, SourceImage
 from tests.functional import glance
+from tests.functional.ports import free_port
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GIB = 1 << 30
@@ -223,7 +224,7 @@ def test_wrong_credentials(
 def test_glance_is_down(run: Run, glance_service: glance.Glance, tmp_path: Path) -> None:
     make(tmp_path / "b", name="small")
     down = tmp_path / "down.yaml"
-    url = f"http://127.0.0.1:{glance.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     glance.Glance(url=url, directory=tmp_path).write_clouds(down)
     done = run("register", "b", clouds=down, status=1)
     said = done.stderr.splitlines()[-1]
