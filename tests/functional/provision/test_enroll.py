@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.ironic import free_port
+from tests.functional.ports import free_port
 from tests.functional.provision.conftest import Cloud, Operator
 
 INVENTORY = """\

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.ironic import free_port
+from tests.functional.ports import free_port
 from tests.functional.provision.conftest import KERNEL_CMDLINE, Cloud, Operator
 from tests.functional.provision.host import ConfigDrive, config_drive, sshd
 
