@@ -5,18 +5,23 @@ says in exact words what became of it: not found, killed by which signal, over i
 exit status and last words.
 """
 
+import contextlib
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from atomic_baremetal.errors import CommandError
 
 LOG = logging.getLogger(__name__)
 LAST_WORDS = 3  # lines of stderr that an error carries
+# the kernel kills the program when the thread that started it ends, kill -9 included
+WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
+Done = subprocess.CompletedProcess[str]
 
 
 def run(
@@ -27,7 +32,8 @@ def run(
     cwd: Path | None = None,
     ok: Sequence[int] = (0,),
     hint: str | None = None,
-) -> subprocess.CompletedProcess[str]:
+    with_us: bool = False,
+) -> Done:
     """Run a program to its end and return it, with stdout and stderr as text.
 
     :param argv: program and arguments; never a shell, never a secret (stdin or a file takes it).
@@ -35,13 +41,14 @@ def run(
     :param env: added to this process's environment.
     :param ok: the exit statuses that are no error.
     :param hint: what to do when the program is missing or fails; for the error's reader.
+    :param with_us: it must not outlive this process, however that ends.
     :raises CommandError: not found, killed, over its time, or an exit status that is not in ok.
     """
     words = [str(word) for word in argv]
     LOG.debug("+ %s", shlex.join(words))
     try:
         done = subprocess.run(
-            words,
+            _wrapped(words) if with_us else words,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -57,12 +64,66 @@ def run(
             f"{words[0]}: no such program", hint=hint or "install it: see bindep.txt"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError(
-            f"{words[0]} did not end within {timeout_s:g} seconds and was killed", hint=hint
-        ) from error
+        raise _too_long(words, timeout_s, hint) from error
     if done.returncode not in ok:
         raise CommandError(explain(words, done.returncode, done.stderr or done.stdout), hint=hint)
     return done
+
+
+@contextlib.contextmanager
+def started(*argv: str | Path) -> Iterator[Callable[[float], Done]]:
+    """Start a program, which runs at most until the context ends, and not longer than this process.
+
+    :returns: a function that waits for its end, at most so many seconds, and raises as
+        :func:`run` does; also to be called in another thread.
+    :raises CommandError: not found.
+    """
+    words = [str(word) for word in argv]
+    LOG.debug("+ %s &", shlex.join(words))
+    try:
+        process = subprocess.Popen(
+            _wrapped(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise CommandError(
+            f"{words[0]}: no such program", hint="install it: see bindep.txt"
+        ) from error
+
+    def finish(timeout_s: float) -> Done:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise _too_long(words, timeout_s, None) from error
+        if process.returncode:
+            raise CommandError(explain(words, process.returncode, err or out))
+        return Done(words, process.returncode, out, err)
+
+    try:
+        yield finish
+    finally:
+        process.kill()  # nothing happens when it has ended
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _wrapped(words: list[str]) -> list[str]:
+    if shutil.which(words[0]) is None:
+        raise FileNotFoundError(words[0])
+    return [*WITH_US, *words]
+
+
+def _too_long(words: Sequence[str], timeout_s: float, hint: str | None) -> CommandError:
+    return CommandError(
+        f"{words[0]} did not end within {timeout_s:g} seconds and was killed", hint=hint
+    )
 
 
 def explain(words: Sequence[str], returncode: int, said: str) -> str:

@@ -1,8 +1,12 @@
 """Put files on disk so that they are complete or absent, whenever the power goes."""
 
+import ctypes
+import errno
 import os
 import tempfile
 from pathlib import Path
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # fcntl.h, linux/fs.h
 
 
 def write(path: Path, text: str, *, mode: int = 0o600) -> bool:
@@ -25,6 +29,21 @@ def write(path: Path, text: str, *, mode: int = 0o600) -> bool:
         Path(beside).unlink()
         raise
     return True
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two names of one file system change places in one step, so that neither is ever missing.
+
+    :returns: False when the file system cannot do that; then nothing has changed.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = (AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other))
+    if libc.renameat2(*names, RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
 def flush_tree(tree: Path) -> None:

@@ -7,20 +7,20 @@ beside its place, flushed to disk and renamed.
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from atomic_baremetal import durable
 from atomic_baremetal.errors import Error
-from imgprep import precheck, progress
+from imgprep import precheck, progress, workplace
 from imgprep.precheck import ImageFormat
 
 SCHEMA = 1
+SELF = "manifest_sha256"  # the key by which a manifest tells damage to itself
+PARTS = ("kernel", "ramdisk", "base")
 MANIFEST_LIMIT_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
 
@@ -89,16 +89,20 @@ class Manifest:
         return (self.kernel, self.ramdisk, self.base)
 
     def to_json(self) -> dict[str, Any]:
-        """Arrange it as the manifest file holds it."""
+        """Arrange it as the manifest file holds it, but for the file's checksum of itself."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A manifest and the directory it describes."""
+    """A manifest and the directory it describes.
+
+    :param damage: what is wrong with the manifest's own text, None when nothing is.
+    """
 
     directory: Path
     manifest: Manifest
+    damage: str | None = None
 
     def path(self, file: File) -> Path:
         """Return where a file of the bundle is."""
@@ -128,12 +132,38 @@ def load(path: Path) -> Bundle:
     try:
         if file.stat().st_size > MANIFEST_LIMIT_BYTES:
             raise BundleError(f"{file} is no manifest: it is too large")
-        data = json.loads(file.read_text())
+        content = file.read_bytes()
+        data = json.loads(content)
     except OSError as error:
         raise BundleError(f"{file}: {error.strerror}", hint="name a bundle's directory") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{file} is no manifest: not JSON ({error})") from error
-    return Bundle(directory=file.parent, manifest=parse(data, named=str(file)))
+    manifest = parse(data, named=str(file))
+    return Bundle(directory=file.parent, manifest=manifest, damage=_damage(content, data))
+
+
+def _damage(content: bytes, data: dict[str, Any]) -> str | None:
+    """Tell whether a manifest is still as it was written, byte for byte.
+
+    One without a checksum of itself, made by other means, is taken as it is. But then it must have
+    no key that is unknown: the name of that very key could be what is damaged.
+    """
+    if SELF not in data:
+        unknown = sorted(data.keys() - {field.name for field in fields(Manifest)})
+        return f"the manifest has the unknown key {unknown[0]!r}" if unknown else None
+    rest = {key: value for key, value in data.items() if key != SELF}
+    if content == _signed(rest):
+        return None
+    return "the manifest has another content than its own checksum says"
+
+
+def _text(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2) + "\n").encode()
+
+
+def _signed(data: dict[str, Any]) -> bytes:
+    """Write a manifest's only form, with the checksum of that form without it."""
+    return _text({**data, SELF: hashlib.sha256(_text(data)).hexdigest()})
 
 
 def _only_manifest(directory: Path) -> Path:
@@ -174,7 +204,7 @@ def parse(data: Any, *, named: str) -> Manifest:
     for file in manifest.files:
         if file.file in ("", ".", "..") or "/" in file.file:
             raise BundleError(f"{named} names a file outside of its bundle: {file.file!r}")
-    if manifest.base.format not in list(ImageFormat):
+    if manifest.base.format not in precheck.BASE_FORMATS:
         raise BundleError(f"{named}: unknown format of the base: {manifest.base.format!r}")
     return manifest
 
@@ -205,12 +235,14 @@ def _words(type_: type) -> str:
 
 
 def verify(bundle: Bundle) -> None:
-    """Compare each file of a bundle with its manifest.
+    """Compare each file of a bundle with its manifest, and the manifest with itself.
 
     :raises BundleError: a file is missing, of another size or of another content; names all that
         are wrong.
     """
     wrong = [said for file in bundle.manifest.files if (said := _wrong(bundle, file))]
+    if bundle.damage:
+        wrong.insert(0, bundle.damage)
     if wrong:
         raise BundleError(
             f"the bundle {bundle.directory} is damaged: {'; '.join(wrong)}", hint="make it again"
@@ -289,13 +321,18 @@ def check_place(directory: Path) -> None:
 
 
 def _is_ours(directory: Path) -> bool:
-    """Tell whether a directory holds the files of one bundle and nothing else."""
+    """Tell whether a directory holds the files of one bundle and nothing else.
+
+    A damaged manifest is no reason to keep a bundle from being made again: then names decide.
+    """
+    there = {path.name for path in directory.iterdir()}
     try:
         manifest = load(directory).manifest
     except BundleError:
-        return False
-    files = {file.file for file in manifest.files} | {f"{manifest.name}.json"}
-    return {path.name for path in directory.iterdir()} <= files
+        kernels = [name for name in there if name.endswith("-kernel")]
+        name = kernels[0].removesuffix("-kernel") if kernels else ""
+        return there == {*(f"{name}-{part}" for part in PARTS), f"{name}.json"}
+    return there <= {*(file.file for file in manifest.files), f"{manifest.name}.json"}
 
 
 @contextmanager
@@ -303,40 +340,36 @@ def written(directory: Path) -> Iterator[Path]:
     """Give a directory to write a bundle's files into, beside its place, and put it there in the
     end.
 
-    On an error or an interruption it goes, and what was there before stays.
+    On an error or an interruption it goes, and what was there before stays. What a killed run left
+    goes, too.
 
     :returns: an empty directory, and with `.parent` room for temporary files on the same file
         system.
+    :raises BusyError: another run is making this bundle.
     """
     place = directory.absolute()
-    with ExitStack() as undo:
-        work = Path(
-            undo.enter_context(
-                tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent)
-            )
-        )
+    with workplace.beside(place) as work:
         new = work / "bundle"
         new.mkdir()
         yield new
         durable.flush_tree(new)
-        _swap(new, place, aside=work / "old")
+        _swap(new, place, aside=work / workplace.ASIDE)
         durable.flush(place.parent)
 
 
 def _swap(new: Path, place: Path, *, aside: Path) -> None:
-    if place.exists():
+    """Put a new directory in its place; an old one goes with the workplace."""
+    if not place.exists():
+        new.rename(place)
+    elif not durable.exchange(new, place):
         place.rename(aside)
         try:
             new.rename(place)
         except BaseException:
             aside.rename(place)
             raise
-        shutil.rmtree(aside)
-    else:
-        new.rename(place)
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write the manifest of a bundle into its directory."""
-    text = json.dumps(manifest.to_json(), indent=2) + "\n"
-    (directory / f"{manifest.name}.json").write_text(text)
+    (directory / f"{manifest.name}.json").write_bytes(_signed(asdict(manifest)))

@@ -18,14 +18,14 @@ from typing import Any
 
 from atomic_baremetal import kernel_arguments
 from imgprep import appliance as guest
-from imgprep import bundle, deployment, fstab, overlay, precheck, progress, qemu_img
+from imgprep import bundle, checksum, deployment, fstab, overlay, precheck, progress, qemu_img
 from imgprep import inspect as inspection_
 from imgprep.appliance import Appliance
 from imgprep.bundle import Base, Bundle, Deployed, Manifest, SourceImage
 from imgprep.deployment import Deployment
 from imgprep.fstab import Edited
 from imgprep.inspect import Inspection
-from imgprep.layout import Volume
+from imgprep.luks import Key
 from imgprep.precheck import ImageError, ImageFormat, Source
 from imgprep.qemu_img import NoSpaceError
 
@@ -44,6 +44,7 @@ class Request:
     :param directory: None for ./NAME.
     :param index: of the deployment, 0 is the default one.
     :param checksum: `ALGO:HEX` that the image must have, None not to ask.
+    :param keys: what opens its encrypted partitions.
     """
 
     image: Path
@@ -54,6 +55,7 @@ class Request:
     append: Sequence[str] = ()
     delete: Sequence[str] = ()
     checksum: str | None = None
+    keys: Sequence[Key] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,7 @@ def plan(request: Request) -> Plan:
     """
     job = _checked(request)
     with (
-        overlay.overlay(job.source) as path,
+        overlay.temporary(job.source) as path,
         progress.phase("looking into the image"),
         guest.launched(path) as appliance,
     ):
@@ -138,23 +140,22 @@ def convert(request: Request) -> Bundle:
     job = _checked(request)
     with _space_watched(job.directory), bundle.written(job.directory) as new:
         _require_space(new, MARGIN_BYTES)
-        with overlay.overlay(job.source, directory=new.parent) as over:
-            decided = _session(over, job, new)
-            _say(decided)
-            base = _export(decided, over, new)
+        over = overlay.make(job.source, directory=new.parent)
+        decided = _session(over, job, new)
+        _say(decided)
+        base = _export(decided, over, new)
         manifest = _manifest(decided, base, new)
         bundle.write_manifest(new, manifest)
     return Bundle(directory=job.directory, manifest=manifest)
 
 
 def _checked(request: Request) -> _Job:
+    if request.checksum:  # before anything in the image is looked at
+        checksum.verify(request.image, request.checksum)
     source = precheck.check(request.image)
     name = bundle.check_name(name_of(request.image) if request.name is None else request.name)
     directory = request.directory or Path(name)
     bundle.check_place(directory)
-    if request.checksum:
-        with progress.phase("comparing the image with its checksum"):
-            precheck.verify_checksum(request.image, request.checksum)
     return _Job(request=request, source=source, name=name, directory=directory)
 
 
@@ -176,7 +177,7 @@ def _session(over: Path, job: _Job, new: Path) -> Plan:
 
 def _decide(appliance: Appliance, job: _Job) -> Plan:
     request = job.request
-    inspection = inspection_.look(appliance, job.source)
+    inspection = inspection_.look(appliance, job.source, keys=request.keys)
     chosen = deployment.pick(inspection.deployments, request.index)
     arguments = kernel_arguments.edit(
         chosen.arguments, append=request.append, delete=request.delete
@@ -195,26 +196,13 @@ def _decide(appliance: Appliance, job: _Job) -> Plan:
 
 
 def _edited(appliance: Appliance, inspection: Inspection, path: str) -> Edited | None:
-    root, boot = inspection.layout.root, inspection.layout.boot
-    with appliance.mounted(root):
+    with appliance.mounted(inspection.layout.root):
         if not appliance.is_file(path):
             return None
         if appliance.resolve(path) != path:
             raise ImageError(f"{path} in the image is a symbolic link", hint="make it a file")
         content = appliance.read(path, limit_bytes=FSTAB_LIMIT_BYTES)
-    names = {
-        inspection.root_device,
-        f"UUID={inspection.root_uuid}",
-        f"LABEL={inspection.root_label}",
-        *_names_of(root),
-        *(_names_of(boot) if boot and boot.partition == root.partition else ()),
-    }
-    return fstab.without_boot(content, in_base=names)
-
-
-def _names_of(volume: Volume) -> tuple[str, ...]:
-    """List what an fstab may call a logical volume."""
-    return (volume.device, volume.mapper_device) if volume.mapper_device else ()
+    return fstab.without_boot(content, in_base=inspection.in_base)
 
 
 def _copy_boot_files(appliance: Appliance, decided: Plan, new: Path) -> None:
@@ -243,10 +231,15 @@ def _edit(appliance: Appliance, decided: Plan, edited: Edited) -> None:
 def _say(decided: Plan) -> None:
     for variable in decided.deployment.variables:
         LOG.info("left out of the kernel arguments, a boot loader variable: %s", variable)
+    for note in decided.deployment.notes:
+        LOG.info("%s", note)
     for line in decided.edited.removed if decided.edited else ():
         LOG.info("taken out of %s: %s", decided.fstab, line.decode(errors="backslashreplace"))
     if not any(word.startswith("root=") for word in decided.kernel_cmdline.split()):
         LOG.info("the kernel arguments name no root=: the ramdisk has to find it by itself")
+    subvolume = decided.inspection.layout.root.subvolume
+    if subvolume and deployment.subvolume_of(decided.kernel_cmdline.split()) != subvolume:
+        LOG.info("the root is the subvolume %s, which no rootflags= names", subvolume)
 
 
 def _export(decided: Plan, over: Path, new: Path) -> Base:

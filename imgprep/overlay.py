@@ -5,22 +5,23 @@ version 1.48 makes an overlay whose outer node has no format, so that qemu belie
 the *guest* wrote into its disk, and reads the file of this host that the header names.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imgprep import qemu_img
+from imgprep import qemu_img, workplace
 from imgprep.precheck import Source
 
 
-@contextmanager
-def overlay(source: Source, *, directory: Path | None = None) -> Iterator[Path]:
-    """Make an overlay for an image and remove it in the end, whatever happens.
+def make(source: Source, *, directory: Path) -> Path:
+    """Make an overlay for an image in a workplace, which removes it in the end."""
+    path = directory / "overlay.qcow2"
+    qemu_img.create_overlay(path, of=source.path, of_format=source.format)
+    return path
 
-    :param directory: where to; None makes a temporary one.
-    """
-    with tempfile.TemporaryDirectory(prefix="imgprep-", dir=directory) as temporary:
-        path = Path(temporary).absolute() / "overlay.qcow2"
-        qemu_img.create_overlay(path, of=source.path, of_format=source.format)
-        yield path
+
+@contextmanager
+def temporary(source: Source) -> Iterator[Path]:
+    """Make an overlay for an image among the temporary files and remove it in the end."""
+    with workplace.temporary() as directory:
+        yield make(source, directory=directory)

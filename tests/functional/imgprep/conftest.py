@@ -80,7 +80,7 @@ def converted(
     original = qemu_img.convert
 
     def spy(source: str, target: Path, *, format_: qemu_img.ImageFormat) -> None:
-        overlays = list(place.glob(".small*/imgprep-*/overlay.qcow2"))
+        overlays = list(place.glob(".small.imgprep/run-*/overlay.qcow2"))
         assert len(overlays) == 1
         extract_by_2014(overlays[0], by_2014)
         original(source, target, format_=format_)

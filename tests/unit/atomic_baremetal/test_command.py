@@ -1,8 +1,11 @@
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from atomic_baremetal.command import run
+from atomic_baremetal.command import run, started
 from atomic_baremetal.errors import CommandError
 
 
@@ -58,3 +61,58 @@ def test_a_program_over_its_time_is_killed() -> None:
     with pytest.raises(CommandError) as caught:
         run("sleep", "60", timeout_s=0.2)
     assert str(caught.value) == "sleep did not end within 0.2 seconds and was killed"
+
+
+def test_a_program_beside_us() -> None:
+    with started("sh", "-c", "echo x; echo y >&2") as finish:
+        assert finish(10).stdout == "x\n"
+    with started("sh", "-c", "echo why >&2; exit 3") as finish:
+        with pytest.raises(CommandError) as caught:
+            finish(10)
+        assert str(caught.value) == "sh failed with status 3: why"
+    with started("sleep", "60") as finish:
+        with pytest.raises(CommandError) as caught:
+            finish(0.2)
+        assert str(caught.value) == "sleep did not end within 0.2 seconds and was killed"
+    with pytest.raises(CommandError) as caught, started("no-such-program"):
+        pass
+    assert str(caught.value) == "no-such-program: no such program (install it: see bindep.txt)"
+
+
+def test_a_program_beside_us_ends_with_the_context() -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), started("sleep", "60"):
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["run('sleep', '60', timeout_s=60, with_us=True)", "(c := started('sleep', '60')).__enter__()"],
+)
+def test_a_program_dies_with_us(call: str) -> None:
+    source = f"from atomic_baremetal.command import *; x = {call}; import time; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", source]) as parent:
+        limit = time.monotonic() + 10
+        while not (child := child_of(parent.pid)) or "sleep" not in name_of(child):
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        parent.kill()
+        parent.wait()
+        while name_of(child):
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+
+
+def child_of(pid: int) -> int | None:
+    there = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(there[0]) if there else None
+
+
+def name_of(pid: int) -> str:
+    """Return a process's name, empty when it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return "" if ") Z" in status else status.partition("(")[2].partition(")")[0]

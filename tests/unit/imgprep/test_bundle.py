@@ -1,6 +1,7 @@
 import copy
 import hashlib
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atomic_baremetal import durable
 from imgprep import bundle
 from imgprep.bundle import BundleError
 
@@ -104,6 +106,79 @@ def test_manifests_that_are_refused(data: Any, said: str) -> None:
     assert str(error.value) == said
 
 
+@pytest.fixture
+def signed(directory: Path) -> Path:
+    """A bundle whose manifest holds a checksum of itself, as those that are made here do."""
+    bundle.write_manifest(directory, bundle.parse(MANIFEST, named="m"))
+    bundle.verify(bundle.load(directory))
+    return directory
+
+
+def is_found(directory: Path) -> bool:
+    try:
+        bundle.verify(bundle.load(directory))
+    except BundleError:
+        return True
+    return False
+
+
+def test_each_bit_of_a_manifest_counts(signed: Path) -> None:
+    path = signed / "x.json"
+    content = path.read_bytes()
+    unfound = []
+    for bit in range(len(content) * 8):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        if not is_found(signed):
+            unfound.append(bit)
+    assert unfound == []
+
+
+def test_a_thousand_flipped_bits_are_found(signed: Path) -> None:
+    """Anywhere in the bundle, each file as often as the others."""
+    draw = random.Random(4)  # noqa: S311
+    files = [(path, path.read_bytes()) for path in sorted(signed.iterdir())]
+    unfound = []
+    for _ in range(1000):
+        path, content = draw.choice(files)
+        bit = draw.randrange(len(content) * 8)
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        if not is_found(signed):
+            unfound.append((path.name, bit))
+        path.write_bytes(content)
+    assert unfound == []
+    bundle.verify(bundle.load(signed))
+
+
+def test_what_a_damaged_manifest_is_called(signed: Path) -> None:
+    path = signed / "x.json"
+    path.write_text(path.read_text().replace("root=x", "root=y"))
+    with pytest.raises(BundleError) as error:
+        bundle.verify(bundle.load(signed))
+    assert str(error.value) == (
+        f"the bundle {signed} is damaged: the manifest has another content than its own checksum"
+        " says (make it again)"
+    )
+    path.write_text(json.dumps({**MANIFEST, "manifest_sha257": ""}))
+    with pytest.raises(BundleError) as error:
+        bundle.verify(bundle.load(signed))
+    assert str(error.value) == (
+        f"the bundle {signed} is damaged: the manifest has the unknown key 'manifest_sha257'"
+        " (make it again)"
+    )
+
+
+def test_a_bundle_with_a_damaged_manifest_can_be_made_again(signed: Path) -> None:
+    (signed / "x.json").write_text("{")
+    bundle.check_place(signed)
+    (signed / "x-kernel").rename(signed / "kernel")
+    with pytest.raises(BundleError):
+        bundle.check_place(signed)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -180,6 +255,16 @@ def test_a_bundle_is_replaced_whole_or_not_at_all(directory: Path) -> None:
         (new / "x-kernel").write_text("half")
         raise KeyboardInterrupt
     bundle.verify(bundle.load(directory))
+    with bundle.written(directory) as new:
+        (new / "file").write_text("x")
+    assert [path.name for path in directory.iterdir()] == ["file"]
+    assert [path.name for path in directory.parent.iterdir()] == ["x"]
+
+
+def test_a_bundle_is_replaced_where_names_cannot_be_exchanged(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "exchange", lambda _one, _other: False)
     with bundle.written(directory) as new:
         (new / "file").write_text("x")
     assert [path.name for path in directory.iterdir()] == ["file"]
