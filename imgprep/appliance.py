@@ -7,27 +7,33 @@ import json
 import logging
 import os
 import platform
-import signal
 import stat
 import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from atomic_baremetal import command, durable, paths
 from atomic_baremetal.errors import CommandError, Error
+from imgprep import qemu_img, sectors
 from imgprep.layout import Content, Partition, Volume, content_of
-from imgprep.precheck import ImageError
-from imgprep.qemu_img import NO_SPACE, NoSpaceError
+from imgprep.luks import Key
+from imgprep.machine import Machine
+from imgprep.precheck import ImageError, ImageFormat
 
 LOG = logging.getLogger(__name__)
-DISK = "/dev/sda"
+DISKS = [f"/dev/sd{letter}" for letter in "abcdefghijklmnopqrstuvwxy"]  # z is the appliance's own
+SUBVOLUMES_LIMIT = 100
+QCOW2_SIZE_AT = 24  # 8 bytes, big endian; the overlay is of our own making
 PROBE_S = 60  # an appliance that works at all with KVM is up in 5 s
-SESSION_S = 1800  # a file system made to hang its kernel must not hang us
+
+
+class MountError(ImageError):
+    """A file system that the appliance's kernel does not mount."""
 
 
 class Accelerator(StrEnum):
@@ -37,61 +43,19 @@ class Accelerator(StrEnum):
     TCG = "tcg"
 
 
-class _Machine:
-    """Make all calls of one handle in one thread of its own.
-
-    libguestfs keeps its errors by thread. And the main thread stays free: an interruption ends the
-    machine at once instead of after the call, and a call that never returns has a limit.
-    """
-
-    def __init__(self, pool: Executor) -> None:
-        self._pool = pool
-        self._deadline = time.monotonic() + SESSION_S
-
-    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Call a function of libguestfs.
-
-        :raises ImageError: it failed, or the session has lasted too long.
-        """
-        future = self._pool.submit(function, *arguments, **options)
-        try:
-            return future.result(self._deadline - time.monotonic())
-        except RuntimeError as error:
-            raise _translated(error) from error
-        except TimeoutError as error:
-            _kill_qemu()
-            raise ImageError(
-                f"the appliance was not done within {SESSION_S} seconds and was ended",
-                hint="a damaged or hostile file system can do that",
-            ) from error
-        except BaseException:
-            _kill_qemu()
-            raise
-
-    def close(self, handle: Any) -> None:
-        """Close a handle, which ends its machine if that still runs."""
-        self._pool.submit(handle.close).result()
-
-
-def _translated(error: RuntimeError) -> Error:
-    # what follows is advice on how to debug libguestfs, ten lines of it
-    said = " ".join(str(error).partition("This usually means")[0].split())
-    if NO_SPACE in said:
-        return NoSpaceError("the disk is full", hint="free some space and try again")
-    if "guestfs_launch" in said:
-        return ImageError(
-            f"libguestfs' appliance does not start: {said}",
-            hint="run libguestfs-test-tool to see why",
-        )
-    return ImageError(f"the appliance failed: {said}", hint="--debug shows more")
-
-
 class Appliance:
-    """A launched appliance with one disk. Get one from :func:`launched`."""
+    """One disk of a launched appliance. Get one from :func:`launched`."""
 
-    def __init__(self, machine: _Machine, handle: Any) -> None:
+    def __init__(
+        self, machine: Machine, handle: Any, drive: "Drive", disk: str, *, alone: bool
+    ) -> None:
         self._machine = machine
         self._handle = handle
+        self._disk = disk
+        self._alone = alone
+        self._unlocked: dict[int, str] = {}
+        self._physical: list[str] = []
+        self.sector_size_bytes = drive.sector_size_bytes
 
     def _do(self, call: str, *arguments: Any, **options: Any) -> Any:
         return self._machine.call(getattr(self._handle, call), *arguments, **options)
@@ -99,7 +63,7 @@ class Appliance:
     def partition_table(self) -> str:
         """Return `mbr`, `gpt` or `none`; parted's own word for any other kind."""
         try:
-            found = self._do("part_get_parttype", DISK)
+            found = self._do("part_get_parttype", self._disk)
         except ImageError as error:
             if "unrecognised disk label" in error.message:
                 return "none"
@@ -113,19 +77,73 @@ class Appliance:
                 number=part["part_num"],
                 start_bytes=part["part_start"],
                 size_bytes=part["part_size"],
-                content=content_of(self._do("vfs_type", f"{DISK}{part['part_num']}")),
+                content=self._content(f"{self._disk}{part['part_num']}"),
             )
-            for part in self._do("part_list", DISK)
+            for part in self._do("part_list", self._disk)
         ]
 
-    def volumes(self, partitions: list[Partition]) -> Iterator[Volume]:
-        """Find what can hold a file system: partitions, and logical volumes on them."""
+    def _content(self, device: str) -> Content:
+        return content_of(self._do("vfs_type", device))
+
+    def unlock(self, partitions: Sequence[Partition], keys: Sequence[Key]) -> None:
+        """Open the encrypted partitions that keys are given for.
+
+        :raises ImageError: none of the keys given for a partition opens it.
+        """
         for part in partitions:
-            device = f"{DISK}{part.number}"
-            if part.content is Content.LVM2_PV:
-                yield from self._logical_volumes(part.number, self._do("pvuuid", device))
+            if part.content is not Content.LUKS or part.number in self._unlocked:
+                continue
+            device = f"{self._disk}{part.number}"
+            uuid = str(self._do("luks_uuid", device)) if keys else ""
+            fitting = [key for key in keys if key.fits(partition=part.number, uuid=uuid)]
+            if fitting:
+                self._unlocked[part.number] = self._opened(device, part.number, fitting)
+
+    def _opened(self, device: str, number: int, keys: Sequence[Key]) -> str:
+        name = f"luks-{device.removeprefix('/dev/')}"
+        for key in keys:
+            try:
+                self._do("cryptsetup_open", device, key.passphrase, name)
+            except ImageError as error:
+                if "No key available" not in error.message:
+                    raise
             else:
-                yield Volume(device=device, partition=part.number, filesystem=part.content)
+                return f"/dev/mapper/{name}"
+        raise ImageError(
+            f"partition {number} is encrypted (LUKS), and the key given does not open it"
+        )
+
+    def is_unlocked(self, partition: Partition) -> bool:
+        """Tell whether a key has opened an encrypted partition."""
+        return partition.number in self._unlocked
+
+    def volumes(self, partitions: Sequence[Partition]) -> Iterator[Volume]:
+        """Find what can be mounted: partitions, also unlocked ones, logical volumes, subvolumes."""
+        self._select(partitions)
+        for part in partitions:
+            device, content = f"{self._disk}{part.number}", part.content
+            if part.number in self._unlocked:
+                device = self._unlocked[part.number]
+                content = self._content(device)
+            if content is Content.LVM2_PV:
+                for volume in self._logical_volumes(part.number, self._do("pvuuid", device)):
+                    yield from self._with_subvolumes(volume)
+            else:
+                volume = Volume(device=device, partition=part.number, filesystem=content)
+                yield from self._with_subvolumes(volume)
+
+    def _select(self, partitions: Sequence[Partition]) -> None:
+        """Make LVM see this disk alone: two images may well hold volume groups of one name."""
+        self._physical = [
+            self._unlocked.get(part.number, f"{self._disk}{part.number}")
+            for part in partitions
+            if part.content in (Content.LVM2_PV, Content.LUKS)
+        ]
+        if self._alone and self._unlocked:
+            self._do("lvm_scan", True)
+        elif self._physical and not self._alone:
+            self._do("lvm_set_filter", self._physical)
+            self._machine.selected = self._disk
 
     def _logical_volumes(self, number: int, uuid: str) -> Iterator[Volume]:
         members: dict[str, list[str]] = {}
@@ -137,11 +155,25 @@ class Appliance:
                 yield Volume(
                     device=path,
                     partition=number,
-                    filesystem=content_of(self._do("vfs_type", path)),
+                    filesystem=self._content(path),
                     group=group,
                     logical_volume=name,
                     spans=len(members[group]) > 1,
                 )
+
+    def _with_subvolumes(self, volume: Volume) -> Iterator[Volume]:
+        """List a btrfs' subvolumes; the one that is mounted by default stands for the device."""
+        if volume.filesystem is not Content.BTRFS:
+            yield volume
+            return
+        default = int(self._do("btrfs_subvolume_get_default", volume.device))
+        found = self._do("btrfs_subvolume_list", volume.device)
+        if len(found) > SUBVOLUMES_LIMIT:
+            raise ImageError(f"{volume} holds {len(found)} subvolumes", hint="that is no root")
+        if default not in [one["btrfssubvolume_id"] for one in found]:
+            yield volume
+        for one in found:
+            yield replace(volume, subvolume=str(one["btrfssubvolume_path"]))
 
     def uuid(self, volume: Volume) -> str:
         """Return the UUID of a file system, empty when it has none."""
@@ -159,9 +191,15 @@ class Appliance:
 
         :param writable: the root; /boot never is.
         """
-        self._do("mount" if writable else "mount_ro", volume.device, "/")
+        if not self._alone and volume.group and self._machine.selected != self._disk:
+            self._do("lvm_set_filter", self._physical)
+            self._machine.selected = self._disk
+        try:
+            self._do("mount" if writable else "mount_ro", volume.mountable, "/")
+        except ImageError as error:
+            raise MountError(error.message, hint=error.hint) from error
         if boot is not None:
-            self._do("mount_ro", boot.device, "/boot")
+            self._do("mount_ro", boot.mountable, "/boot")
         yield
         self._do("umount_all")  # not after an error: the session ends then
 
@@ -176,6 +214,10 @@ class Appliance:
     def list_directory(self, path: str) -> list[str]:
         """List the names in a directory, sorted."""
         return [str(name) for name in self._do("ls", path)]
+
+    def glob(self, pattern: str) -> list[str]:
+        """List the paths that fit a shell pattern, sorted."""
+        return sorted(str(path) for path in self._do("glob_expand", pattern))
 
     def resolve(self, path: str) -> str:
         """Follow all symbolic links of a path.
@@ -220,37 +262,83 @@ class Appliance:
         self._do("mv", beside, path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """A disk for an appliance.
+
+    :param overlay: a qcow2 file; it will be written to: mounting alone may replay a journal.
+    """
+
+    overlay: Path
+    sector_size_bytes: int
+
+    @classmethod
+    def of(cls, overlay: Path) -> "Drive":
+        """Find out the sector size of a disk."""
+        return cls(overlay=overlay, sector_size_bytes=_sector_size(overlay))
+
+
+def _sector_size(overlay: Path) -> int:
+    with overlay.open("rb") as file:
+        file.seek(QCOW2_SIZE_AT)
+        size = int.from_bytes(file.read(8))
+
+    def read(offset_bytes: int, size_bytes: int) -> bytes:
+        size_bytes = min(size_bytes, size - offset_bytes)
+        if size_bytes <= 0:
+            return b""
+        return qemu_img.read(
+            overlay,
+            format_=ImageFormat.QCOW2,
+            offset_bytes=offset_bytes,
+            size_bytes=size_bytes,
+            scratch=overlay.with_name("sectors"),
+        )
+
+    return sectors.detect(read, disk_size_bytes=size)
+
+
 @contextmanager
 def launched(overlay: Path) -> Iterator[Appliance]:
     """Run an appliance on a qcow2 file, and end it in any case.
 
-    :param overlay: it will be written to: mounting alone may replay a journal.
+    :param overlay: it will be written to.
     :raises ImageError: the appliance does not come up, or fails at its end.
     """
+    with session([Drive.of(overlay)]) as [appliance]:
+        yield appliance
+
+
+@contextmanager
+def session(drives: Sequence[Drive]) -> Iterator[list[Appliance]]:
+    """Run one appliance on several disks, and end it in any case; work on one disk after the other.
+
+    :raises ImageError: too many, the appliance does not come up, or fails at its end.
+    """
+    if len(drives) > len(DISKS):
+        raise ImageError(f"one appliance takes {len(DISKS)} disks, not {len(drives)}")
     accelerator_ = accelerator()
     with ThreadPoolExecutor(1) as pool:
-        machine = _Machine(pool)
+        machine = Machine(pool)
         handle = machine.call(_handle, accelerator_)
         try:
-            options = {"format": "qcow2", "cachemode": "unsafe"}
-            machine.call(handle.add_drive_opts, str(overlay), **options)
+            for drive in drives:
+                machine.call(
+                    handle.add_drive_opts,
+                    str(drive.overlay),
+                    format="qcow2",
+                    cachemode="unsafe",
+                    blocksize=drive.sector_size_bytes,
+                )
             machine.call(handle.launch)
-            yield Appliance(machine, handle)
+            alone = len(drives) == 1
+            yield [
+                Appliance(machine, handle, drive, disk, alone=alone)
+                for drive, disk in zip(drives, DISKS, strict=False)
+            ]
             machine.call(handle.shutdown)
         finally:
             machine.close(handle)
-
-
-def _kill_qemu() -> None:
-    """End our machine, also while it is launched: libguestfs tells its process id only then."""
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, _, rest = status.read_text().partition(" (")
-        except OSError:
-            continue  # it ended meanwhile
-        name, _, fields = rest.rpartition(") ")
-        if name.startswith("qemu") and int(fields.split()[1]) == os.getpid():
-            os.kill(int(pid), signal.SIGKILL)
 
 
 def _handle(accelerator_: Accelerator | None) -> Any:

@@ -17,9 +17,12 @@ from imgprep.bls import Entry
 from imgprep.precheck import ImageError
 
 STATEROOT = r"(?P<stateroot>[^/\s]+)"
-LINK = re.compile(rf"/ostree/boot\.[01](?:\.[01])?/{STATEROOT}/(?P<bootcsum>[0-9a-f]{{64}})/\d+")
+LINK = re.compile(
+    r"(?P<version>/ostree/boot\.[01](?:\.[01])?)"
+    rf"/{STATEROOT}/(?P<bootcsum>[0-9a-f]{{64}})/[0-9]+"
+)
 TREE = re.compile(
-    rf"/ostree/deploy/{STATEROOT}/deploy/(?P<checksum>[0-9a-f]{{64}})\.(?P<serial>\d+)"
+    rf"/ostree/deploy/{STATEROOT}/deploy/(?P<checksum>[0-9a-f]{{64}})\.(?P<serial>[0-9]{{1,9}})"
 )
 
 
@@ -33,6 +36,7 @@ class Deployment:
         joined.
     :param arguments: the boot entry's kernel arguments, without boot loader variables.
     :param variables: the boot loader variables that were left out.
+    :param notes: what else of the boot entry could not be kept, or was found elsewhere, in words.
     """
 
     index: int
@@ -46,6 +50,7 @@ class Deployment:
     ramdisks: tuple[str, ...]
     arguments: tuple[str, ...]
     variables: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def kernel_cmdline(self) -> str:
@@ -67,12 +72,37 @@ def bootcsum_of(entry: Entry) -> str:
 
     :raises ImageError: there is no such argument, or it is not of ostree's form.
     """
+    return _link(entry)["bootcsum"]
+
+
+def version_link_of(entry: Entry) -> str:
+    """Return the first part of an entry's ostree= link, /ostree/boot.V: it flips between two trees.
+
+    :raises ImageError: there is no such argument, or it is not of ostree's form.
+    """
+    return _link(entry)["version"]
+
+
+def check_version_link(entry: Entry, resolved: str) -> None:
+    """Refuse a /ostree/boot.V that leads to something else than /ostree/boot.V.0 or boot.V.1.
+
+    :param resolved: where it leads, with all symbolic links followed.
+    """
+    link = version_link_of(entry)
+    if not re.fullmatch(re.escape(link) + r"(?:\.[01])?", resolved):
+        raise ImageError(
+            f"boot entry {entry.file_name}: {link} leads to {resolved}",
+            hint=f"ostree makes it a link to {link}.0 or {link}.1",
+        )
+
+
+def _link(entry: Entry) -> re.Match[str]:
     match = LINK.fullmatch(entry.ostree or "")
     if not match:
         raise ImageError(
             f"boot entry {entry.file_name}: no ostree= argument of a deployment: {entry.ostree!r}"
         )
-    return match["bootcsum"]
+    return match
 
 
 def tree_of(entry: Entry, resolved: str) -> Tree:
@@ -97,7 +127,11 @@ def places_in_boot(path: str) -> tuple[str, ...]:
 
     A boot loader's paths begin at the file system it reads: the boot partition's top, or the root
     with /boot in it.
+
+    :raises ImageError: it holds a control character.
     """
+    if not path.isprintable():
+        raise ImageError(f"a boot entry names {path!r}", hint="that is no path of a boot file")
     rooted = "/" + path.lstrip("/")
     within = f"/boot{rooted}"
     return (rooted, within) if rooted.startswith("/boot/") else (within,)
@@ -111,6 +145,14 @@ def kernel_version_of(kernel: str, *, bootcsum: str) -> str | None:
     name = kernel.rpartition("/")[2]
     version = name.removeprefix("vmlinuz-").removesuffix(f"-{bootcsum}")
     return version if version and version != name.removesuffix(f"-{bootcsum}") else None
+
+
+def subvolume_of(arguments: Sequence[str]) -> str | None:
+    """Return the subvolume that the last rootflags= argument mounts as root, None without one."""
+    flags = [word.partition("=")[2] for word in arguments if word.startswith("rootflags=")]
+    options = flags[-1].strip('"').split(",") if flags else []
+    named = [option.partition("=")[2] for option in options if option.startswith("subvol=")]
+    return named[-1].strip("/") or None if named else None
 
 
 def pick(deployments: Sequence[Deployment], index: int) -> Deployment:

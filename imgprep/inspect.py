@@ -1,37 +1,42 @@
 """Tell what is in an image: partitions, root, boot, and what ostree has deployed."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atomic_baremetal.errors import Error
 from imgprep import appliance as guest
-from imgprep import bls, deployment, layout, overlay, progress
-from imgprep.appliance import Appliance
+from imgprep import boot_entries, boot_files, deployment, layout, overlay, progress
+from imgprep.appliance import Appliance, MountError
+from imgprep.bls import Entry
 from imgprep.deployment import Deployment
 from imgprep.layout import Content, Layout, Partition, Signs, Volume
+from imgprep.luks import Key
 from imgprep.precheck import ImageError, Source
 
+LOG = logging.getLogger(__name__)
 SCHEMA = 1
-SECTOR_SIZE_BYTES = 512  # no image says; the appliance is given a disk of such sectors
-ENTRIES = "/loader/entries"
-ENTRY_LIMIT_BYTES = 64 << 10
-ENTRIES_LIMIT = 100
+UNIFIED = "/EFI/Linux/*.efi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """What is in an image.
 
+    :param sector_size_bytes: of the disk that the partition table was made for.
     :param root_uuid: of the root's file system; so is root_label, which may be empty.
+    :param in_base: what an fstab may call the file systems of the base that are root or /boot.
     :param deployments: in boot order, the default first.
     """
 
     source: Source
+    sector_size_bytes: int
     partition_table: str
     partitions: tuple[Partition, ...]
     layout: Layout
     root_uuid: str
     root_label: str
+    in_base: tuple[str, ...]
     deployments: tuple[Deployment, ...]
 
     @property
@@ -46,110 +51,168 @@ class Inspection:
         return self.layout.root.mapper_device or f"/dev/disk/by-uuid/{self.root_uuid}"
 
 
-def inspect(source: Source) -> Inspection:
+def inspect(source: Source, *, keys: Sequence[Key] = ()) -> Inspection:
     """Look into an image, through an overlay in a temporary directory.
 
     :raises ImageError: it is not an ostree host's disk.
     """
     with (
-        overlay.overlay(source) as path,
+        overlay.temporary(source) as path,
         progress.phase("looking into the image"),
         guest.launched(path) as appliance,
     ):
-        return look(appliance, source)
+        return look(appliance, source, keys=keys)
 
 
-def look(appliance: Appliance, source: Source) -> Inspection:
+def look(appliance: Appliance, source: Source, *, keys: Sequence[Key] = ()) -> Inspection:
     """Look into the disk of a running appliance."""
     table = appliance.partition_table()
     partitions = appliance.partitions() if table != "none" else []
-    volumes = appliance.volumes(partitions)
-    found = layout.choose(
-        [_signs(appliance, volume) for volume in volumes if volume.filesystem in layout.MOUNTABLE]
-    )
-    with appliance.mounted(found.root, boot=found.boot):
-        deployments = _deployments(appliance)
+    appliance.unlock(partitions, keys)
+    found, deployments = _system(appliance, partitions)
+    root, boot = found.root, found.boot
     return Inspection(
         source=source,
+        sector_size_bytes=appliance.sector_size_bytes,
         partition_table=table,
         partitions=tuple(partitions),
         layout=found,
-        root_uuid=appliance.uuid(found.root),
-        root_label=appliance.label(found.root),
+        root_uuid=appliance.uuid(root),
+        root_label=appliance.label(root),
+        in_base=tuple(
+            name
+            for volume in (root, boot)
+            if volume is not None and volume.partition == root.partition
+            for name in _names(appliance, volume)
+        ),
         deployments=tuple(deployments),
     )
 
 
+def _names(appliance: Appliance, volume: Volume) -> list[str]:
+    """List what an fstab may call a volume on any machine."""
+    names = [volume.device, volume.mapper_device] if volume.mapper_device else []
+    for kind, value in (("uuid", appliance.uuid(volume)), ("label", appliance.label(volume))):
+        if value:
+            names += [f"{kind.upper()}={value}", f"/dev/disk/by-{kind}/{value}"]
+    return names
+
+
+def _system(
+    appliance: Appliance, partitions: Sequence[Partition]
+) -> tuple[Layout, list[Deployment]]:
+    """Find root and /boot, and read what is deployed there."""
+    signs, failed = _all_signs(appliance, partitions)
+    try:
+        layouts = layout.candidates(signs)
+    except ImageError as error:
+        _refuse_encrypted(appliance, partitions)
+        if failed and not any(sign.repository for sign in signs):
+            raise failed[0] from error
+        raise
+    looks = [_looked(appliance, one, partitions) for one in layouts]
+    if len(looks) == 1:
+        return looks[0]
+    for found, deployments in looks:
+        if deployment.subvolume_of(deployments[0].arguments) == found.root.subvolume:
+            return found, deployments
+    raise layout.several_roots([found.root for found, _ in looks])
+
+
+def _refuse_encrypted(appliance: Appliance, partitions: Sequence[Partition]) -> None:
+    for part in partitions:
+        if part.content is Content.LUKS and not appliance.is_unlocked(part):
+            raise ImageError(
+                f"partition {part.number} is encrypted (LUKS)",
+                hint=f"give its key: --key /dev/sda{part.number}:file:FILE",
+            )
+
+
+def _all_signs(
+    appliance: Appliance, partitions: Sequence[Partition]
+) -> tuple[list[Signs], list[ImageError]]:
+    """Look into all that can be mounted; a file system that cannot be is none of ours, maybe."""
+    signs: list[Signs] = []
+    failed: list[ImageError] = []
+    for volume in appliance.volumes(partitions):
+        if volume.filesystem in layout.MOUNTABLE:
+            try:
+                signs.append(_signs(appliance, volume))
+            except MountError as error:
+                LOG.info("%s cannot be mounted: %s", volume, error.message)
+                failed.append(error)
+    return signs, failed
+
+
 def _signs(appliance: Appliance, volume: Volume) -> Signs:
     with appliance.mounted(volume):
+        repository = all(map(appliance.is_directory, ("/ostree/repo", "/ostree/deploy")))
         return Signs(
             volume=volume,
-            repository=all(map(appliance.is_directory, ("/ostree/repo", "/ostree/deploy"))),
-            entries_at_top=appliance.is_directory(ENTRIES),
-            entries_in_boot=appliance.is_directory(f"/boot{ENTRIES}"),
+            repository=repository,
+            menus_at_top=boot_entries.find(appliance, ""),
+            menus_in_boot=boot_entries.find(appliance, "/boot") if repository else (),
+            composefs=not repository
+            and all(map(appliance.is_directory, ("/composefs", "/state/deploy"))),
         )
 
 
-def _deployments(appliance: Appliance) -> list[Deployment]:
-    directory = f"/boot{ENTRIES}"
-    names = [name for name in appliance.list_directory(directory) if name.endswith(".conf")]
-    if len(names) > ENTRIES_LIMIT:
-        raise ImageError(f"{len(names)} boot entries in this image", hint="that is no real image")
-    entries = []
-    for name in names:
-        content = appliance.read(f"{directory}/{name}", limit_bytes=ENTRY_LIMIT_BYTES)
-        entries.append(_entry(name, content))
-    booting_ostree = [entry for entry in bls.boot_order(entries) if entry.ostree is not None]
-    if not booting_ostree:
-        raise ImageError("no boot entry in this image has an ostree= argument")
-    return [_deployment(appliance, *numbered) for numbered in enumerate(booting_ostree)]
+def _looked(
+    appliance: Appliance, found: Layout, partitions: Sequence[Partition]
+) -> tuple[Layout, list[Deployment]]:
+    if not found.menus:
+        _refuse_unified(appliance, partitions)
+        raise ImageError(
+            "no boot entries in this image",
+            hint="neither a boot file system nor /boot on the root holds loader/entries, a grub.cfg"
+            " or a syslinux.cfg",
+        )
+    with appliance.mounted(found.root, boot=found.boot):
+        entries = boot_entries.read(appliance, found.menus)
+        return found, [_deployment(appliance, *numbered) for numbered in enumerate(entries)]
 
 
-def _entry(name: str, content: bytes) -> bls.Entry:
-    try:
-        return bls.parse(name, content.decode())
-    except UnicodeDecodeError as error:
-        raise ImageError(f"boot entry {name} is not text") from error
-    except Error as error:
-        raise ImageError(f"boot entry {name}: {error.message}") from error
+def _refuse_unified(appliance: Appliance, partitions: Sequence[Partition]) -> None:
+    for volume in appliance.volumes(partitions):
+        if volume.filesystem is Content.VFAT:
+            with appliance.mounted(volume):
+                names = appliance.glob(UNIFIED)
+            if names:
+                raise boot_entries.sealed(names[0])
 
 
-def _deployment(appliance: Appliance, index: int, entry: bls.Entry) -> Deployment:
+def _deployment(appliance: Appliance, index: int, entry: Entry) -> Deployment:
+    if entry.linux is None and entry.unified is not None:
+        raise boot_entries.sealed(entry.unified)
     bootcsum = deployment.bootcsum_of(entry)
-    path = appliance.resolve(str(entry.ostree))
+    path = _tree(appliance, entry)
     tree = deployment.tree_of(entry, path)
-    if entry.linux is None:
-        raise ImageError(f"boot entry {entry.file_name} names no kernel")
-    kernel = _boot_file(appliance, entry, entry.linux)
+    files = boot_files.find(appliance, entry, path)
     return Deployment(
         index=index,
         stateroot=tree.stateroot,
         checksum=tree.checksum,
         serial=tree.serial,
         bootcsum=bootcsum,
-        kernel_version=_kernel_version(appliance, path, kernel, bootcsum),
+        kernel_version=files.kernel_version or "unknown",
         path=path,
-        kernel=kernel,
-        ramdisks=tuple(_boot_file(appliance, entry, path) for path in entry.initrds),
+        kernel=files.kernel,
+        ramdisks=files.ramdisks,
         arguments=entry.arguments,
         variables=entry.variables,
+        notes=files.notes,
     )
 
 
-def _boot_file(appliance: Appliance, entry: bls.Entry, named: str) -> str:
-    for place in deployment.places_in_boot(named):
-        if appliance.is_file(place):
-            return place
-    raise ImageError(f"boot entry {entry.file_name} names {named}, which is not in the image")
-
-
-def _kernel_version(appliance: Appliance, path: str, kernel: str, bootcsum: str) -> str:
-    version = deployment.kernel_version_of(kernel, bootcsum=bootcsum)
-    modules = f"{path}/usr/lib/modules"
-    if version is None and appliance.is_directory(modules):
-        there = appliance.list_directory(modules)
-        version = there[0] if len(there) == 1 else None
-    return version or "unknown"
+def _tree(appliance: Appliance, entry: Entry) -> str:
+    """Follow an entry's ostree= link, of which each part has to be as ostree makes it."""
+    version, link = deployment.version_link_of(entry), str(entry.ostree)
+    if not appliance.is_directory(link):
+        raise ImageError(
+            f"boot entry {entry.file_name}: {link} is not in the image or leads to no directory"
+        )
+    deployment.check_version_link(entry, appliance.resolve(version))
+    return appliance.resolve(link)
 
 
 def to_json(inspection: Inspection) -> dict[str, Any]:
@@ -159,7 +222,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "schema": SCHEMA,
         "format": inspection.source.format.value,
         "virtual_size_bytes": inspection.source.virtual_size_bytes,
-        "sector_size_bytes": SECTOR_SIZE_BYTES,
+        "sector_size_bytes": inspection.sector_size_bytes,
         "partition_table": inspection.partition_table,
         "partitions": [
             {
@@ -185,9 +248,9 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
 
 
 def base_content(inspection: Inspection) -> str:
-    """Say what the base partition holds: `lvm2-pv` or `filesystem`."""
+    """Say what the base partition holds: `lvm2-pv`, `luks` or `filesystem`."""
     held = inspection.base.content
-    return held.value if held is Content.LVM2_PV else "filesystem"
+    return held.value if held in (Content.LVM2_PV, Content.LUKS) else "filesystem"
 
 
 def _deployment_json(one: Deployment) -> dict[str, Any]:

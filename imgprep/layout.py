@@ -1,8 +1,8 @@
 """Find the root and the boot file system among those of a disk.
 
-Glossary: a *partition* is a byte range of the disk; a *volume* is something that can hold a file
-system: a partition, or an LVM logical volume inside of one. The *base* is the partition that the
-root volume lies on.
+Glossary: a *partition* is a byte range of the disk; a *volume* is something that can be mounted:
+the file system in a partition, in what LUKS encrypts there, in an LVM logical volume of it; or one
+subvolume of a btrfs in one of these. The *base* is the partition that the root volume lies on.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ class Content(StrEnum):
 # blkid's names that are not ours already
 BLKID_NAMES = {"LVM2_member": Content.LVM2_PV, "crypto_LUKS": Content.LUKS}
 MOUNTABLE = (Content.EXT4, Content.XFS, Content.BTRFS)
+WHOLE_DISK = "deploy it as a whole disk, with Ironic's deploy interface `direct`"
 
 
 def content_of(blkid_type: str) -> Content:
@@ -54,6 +55,7 @@ class Volume:
     :param partition: the number of the partition it lies on.
     :param group: the LVM volume group, None for a plain partition; so is logical_volume.
     :param spans: the volume group lies on more than this one partition.
+    :param subvolume: its path in a btrfs, None for what mounting the device gives.
     """
 
     device: str
@@ -62,6 +64,14 @@ class Volume:
     group: str | None = None
     logical_volume: str | None = None
     spans: bool = False
+    subvolume: str | None = None
+
+    @property
+    def mountable(self) -> str:
+        """Return what libguestfs mounts: the device, or a subvolume of it."""
+        if self.subvolume is None:
+            return self.device
+        return f"btrfsvol:{self.device}/{self.subvolume}"
 
     @property
     def mapper_device(self) -> str | None:
@@ -71,7 +81,20 @@ class Volume:
         return mapper_device(self.group, self.logical_volume)
 
     def __str__(self) -> str:
-        return self.mapper_device or f"partition {self.partition}"
+        device = self.mapper_device or f"partition {self.partition}"
+        return device if self.subvolume is None else f"{device} subvolume {self.subvolume}"
+
+
+class Menu(StrEnum):
+    """What a boot loader reads, the likeliest first."""
+
+    ENTRIES = "loader/entries"  # Boot Loader Specification
+    LOADER_GRUB = "loader/grub.cfg"  # where ostree puts it; the others are links to it
+    GRUB2 = "grub2/grub.cfg"
+    GRUB = "grub/grub.cfg"
+    LOADER_SYSLINUX = "loader/syslinux.cfg"
+    SYSLINUX = "syslinux/syslinux.cfg"
+    EXTLINUX = "extlinux/extlinux.conf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +102,16 @@ class Signs:
     """What a look into a volume found of ostree.
 
     :param repository: it holds /ostree/repo and /ostree/deploy.
-    :param entries_at_top: it holds /loader/entries: a boot file system.
-    :param entries_in_boot: it holds /boot/loader/entries: a root with /boot as a directory.
+    :param menus_at_top: what a boot file system holds.
+    :param menus_in_boot: the same of a root with /boot as a directory.
+    :param composefs: it holds a composefs repository and /state/deploy: bootc without ostree.
     """
 
     volume: Volume
     repository: bool
-    entries_at_top: bool
-    entries_in_boot: bool
+    menus_at_top: tuple[Menu, ...] = ()
+    menus_in_boot: tuple[Menu, ...] = ()
+    composefs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,45 +119,69 @@ class Layout:
     """Where the parts of the operating system are.
 
     :param boot: None when /boot is a directory on the root.
+    :param menus: what there is in /boot to read boot entries from.
     """
 
     root: Volume
     boot: Volume | None
+    menus: tuple[Menu, ...]
 
 
-def choose(signs: Sequence[Signs]) -> Layout:
+def candidates(signs: Sequence[Signs]) -> list[Layout]:
     """Decide which volume is the root and which holds /boot.
 
+    :returns: one layout; several when subvolumes of one btrfs hold an ostree each (a snapshot
+        does): the kernel arguments say which one it is.
     :raises ImageError: no root, several, no boot entries, several places of them, or a root over
         several partitions.
     """
     roots = [sign for sign in signs if sign.repository]
     if not roots:
+        raise _no_root(signs)
+    if len({sign.volume.device for sign in roots}) > 1:
+        raise several_roots([sign.volume for sign in roots])
+    spanning = roots[0].volume
+    if spanning.spans:
         raise ImageError(
-            "no ostree in this image",
-            hint="no file system of it holds /ostree/repo and /ostree/deploy",
-        )
-    if len(roots) > 1:
-        names = ", ".join(str(sign.volume) for sign in roots)
-        raise ImageError(f"several roots in this image: {names}", hint="one ostree root is handled")
-    root = roots[0]
-    if root.volume.spans:
-        raise ImageError(
-            f"the volume group {root.volume.group} lies on several partitions",
+            f"the volume group {spanning.group} lies on several partitions",
             hint="the base is one partition",
         )
-    if root.entries_in_boot:
-        return Layout(root=root.volume, boot=None)
-    boots = [sign.volume for sign in signs if sign.entries_at_top]
-    if not boots:
-        raise ImageError(
-            "no boot entries in this image",
-            hint="neither a boot file system nor /boot on the root holds loader/entries",
-        )
+    boot = None if all(sign.menus_in_boot for sign in roots) else _boot(signs)
+    return [
+        Layout(root=sign.volume, boot=None, menus=sign.menus_in_boot)
+        if sign.menus_in_boot or boot is None
+        else Layout(root=sign.volume, boot=boot.volume, menus=boot.menus_at_top)
+        for sign in roots
+    ]
+
+
+def _boot(signs: Sequence[Signs]) -> Signs | None:
+    """Find the boot file system; one with entries goes before one with a boot loader's file."""
+    boots = [sign for sign in signs if Menu.ENTRIES in sign.menus_at_top]
+    boots = boots or [sign for sign in signs if sign.menus_at_top]
     if len(boots) > 1:
-        names = ", ".join(str(boot) for boot in boots)
+        names = ", ".join(str(sign.volume) for sign in boots)
         raise ImageError(f"several boot file systems in this image: {names}")
-    return Layout(root=root.volume, boot=boots[0])
+    return boots[0] if boots else None
+
+
+def _no_root(signs: Sequence[Signs]) -> ImageError:
+    if any(sign.composefs for sign in signs):
+        return ImageError(
+            "this image is deployed with composefs alone (bootc), without ostree",
+            hint="its root is put together from an object store by its own initramfs; "
+            + WHOLE_DISK,
+        )
+    return ImageError(
+        "no ostree in this image",
+        hint="no file system of it holds /ostree/repo and /ostree/deploy; " + WHOLE_DISK,
+    )
+
+
+def several_roots(volumes: Sequence[Volume]) -> ImageError:
+    """Word the refusal of an image with more than one root."""
+    names = ", ".join(str(volume) for volume in volumes)
+    return ImageError(f"several roots in this image: {names}", hint="one ostree root is handled")
 
 
 def mapper_device(group: str, volume: str) -> str:

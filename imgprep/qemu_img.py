@@ -15,6 +15,7 @@ from imgprep.precheck import ImageFormat
 MEMORY_BYTES = 4 << 30  # address space; convert takes some hundred MB
 QUICK_S = 60
 COPY_S = 6 * 3600
+SECTOR_BYTES = 512  # what qemu-img counts in
 NO_SPACE = "No space left on device"
 
 
@@ -32,7 +33,9 @@ def run(*arguments: str | Path, timeout_s: float) -> str:
         raise CommandError("qemu-img: no such program", hint="install qemu-utils")
     try:
         return command.run(
-            "prlimit", f"--as={MEMORY_BYTES}", "qemu-img", *arguments, timeout_s=timeout_s
+            *("prlimit", f"--as={MEMORY_BYTES}", "qemu-img", *arguments),
+            timeout_s=timeout_s,
+            with_us=True,
         ).stdout
     except CommandError as error:
         message = error.message.replace("prlimit", "qemu-img", 1)
@@ -54,6 +57,24 @@ def extent(image: Path, *, format_: ImageFormat, offset_bytes: int, size_bytes: 
     file = {"driver": format_.value, "file": {"driver": "file", "filename": str(image)}}
     node = {"driver": "raw", "offset": offset_bytes, "size": size_bytes, "file": file}
     return "json:" + json.dumps(node)
+
+
+def read(
+    image: Path, *, format_: ImageFormat, offset_bytes: int, size_bytes: int, scratch: Path
+) -> bytes:
+    """Return a few of an image's guest-visible bytes.
+
+    :param offset_bytes: with the size not beyond the image's end.
+    :param scratch: a file for them, which goes again.
+    """
+    start = offset_bytes // SECTOR_BYTES * SECTOR_BYTES
+    end = -(-(offset_bytes + size_bytes) // SECTOR_BYTES) * SECTOR_BYTES
+    wanted = extent(image, format_=format_, offset_bytes=start, size_bytes=end - start)
+    try:
+        convert(wanted, scratch, format_=ImageFormat.RAW)
+        return scratch.read_bytes()[offset_bytes - start :][:size_bytes]
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def measure(source: str) -> int:

@@ -244,7 +244,7 @@ def children_of(pid: int) -> list[int]:
 def test_no_ostree_in_it(early: dict[str, Early]) -> None:
     assert early["no-ostree"].done(status=1).stderr.splitlines()[-1] == (
         "imgprep: no ostree in this image (no file system of it holds /ostree/repo and"
-        " /ostree/deploy)"
+        " /ostree/deploy; deploy it as a whole disk, with Ironic's deploy interface `direct`)"
     )
     assert list(early["no-ostree"].directory.iterdir()) == []
 
