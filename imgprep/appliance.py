@@ -227,10 +227,12 @@ class Appliance:
         return str(self._do("realpath", path))
 
     def read(self, path: str, *, limit_bytes: int) -> bytes:
-        """Read a regular file whole.
+        """Read a regular file whole, symbolic links followed.
 
-        :raises ImageError: it is larger than the limit.
+        :raises ImageError: it is none (a FIFO would never end), or larger than the limit.
         """
+        if not self.is_file(path):
+            raise ImageError(f"{path} in the image is not a regular file")
         size = int(self._do("filesize", path))
         if size > limit_bytes:
             raise ImageError(f"{path} in the image is too large: {size} bytes")

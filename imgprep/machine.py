@@ -37,6 +37,9 @@ class Machine:
             return future.result(self._deadline - time.monotonic())
         except RuntimeError as error:
             raise _translated(error) from error
+        except UnicodeDecodeError as error:
+            name = error.object.decode(errors="backslashreplace")
+            raise ImageError(f"a name in the image is no UTF-8: {name!r}") from error
         except TimeoutError as error:
             _kill_qemu()
             raise ImageError(
