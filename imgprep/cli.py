@@ -8,11 +8,19 @@ from typing import NoReturn
 import click
 
 from atomic_baremetal import cli, output
-from imgprep import bundle, convert, inspect, precheck, registry
+from imgprep import bundle, convert, inspect, luks, precheck, registry
 from imgprep.convert import Request
-from imgprep.precheck import ImageFormat
+from imgprep.precheck import BASE_FORMATS, ImageFormat
 
 IMAGE = click.argument("image", type=click.Path(path_type=Path))
+KEY = click.option(
+    "--key",
+    "keys",
+    metavar="ID:file:FILE",
+    multiple=True,
+    help="What opens an encrypted partition: the passphrase in FILE's first line, or ID:key:STRING;"
+    " ID is /dev/sdaN, the UUID of its LUKS header, or `all`.",
+)
 BUNDLE = click.argument("bundle_", metavar="DIR|MANIFEST", type=click.Path(path_type=Path))
 
 
@@ -38,10 +46,12 @@ def imgprep(
 
 @imgprep.command("inspect")
 @IMAGE
+@KEY
 @cli.format_option
-def inspect_(image: Path, format_: str) -> None:
+def inspect_(image: Path, keys: tuple[str, ...], format_: str) -> None:
     """Tell what is in IMAGE: partitions, root, boot, deployments. IMAGE is only read."""
-    found = inspect.to_json(inspect.inspect(precheck.check(image)))
+    opening = [luks.parse(key) for key in keys]
+    found = inspect.to_json(inspect.inspect(precheck.check(image), keys=opening))
     output.emit(found, format_=format_)
 
 
@@ -67,7 +77,7 @@ def inspect_(image: Path, format_: str) -> None:
 )
 @click.option(
     "--base-format",
-    type=click.Choice([format_.value for format_ in ImageFormat]),
+    type=click.Choice([format_.value for format_ in BASE_FORMATS]),
     default=ImageFormat.QCOW2.value,
     show_default=True,
     help="The base's format: qcow2 uploads and deploys faster, raw is what every tool reads.",
@@ -79,6 +89,7 @@ def inspect_(image: Path, format_: str) -> None:
     "--delete-karg", "delete", metavar="ARG", multiple=True, help="Leave out a kernel argument."
 )
 @click.option("--checksum", metavar="ALGO:HEX", help="Refuse an IMAGE with another checksum.")
+@KEY
 @click.option("--register", "and_register", is_flag=True, help="Put the bundle into Glance, too.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @cli.format_option
@@ -93,6 +104,7 @@ def atomic_to_pxe(  # noqa: PLR0917 - click passes by name
     append: tuple[str, ...],
     delete: tuple[str, ...],
     checksum: str | None,
+    keys: tuple[str, ...],
     and_register: bool,
     dry_run: bool,
     format_: str,
@@ -107,6 +119,7 @@ def atomic_to_pxe(  # noqa: PLR0917 - click passes by name
         append=append,
         delete=delete,
         checksum=checksum,
+        keys=[luks.parse(key) for key in keys],
     )
     if dry_run:
         plan = convert.plan(request).to_json()
