@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from atomic_baremetal import __version__
+from atomic_baremetal import __version__, output
 from atomic_baremetal.errors import Error
 from atomic_baremetal.output import FORMATS
 
@@ -51,14 +51,21 @@ def format_option(command: F) -> F:
     )(command)
 
 
+class _Lines(logging.Formatter):
+    """Format records so that nothing in them acts on a terminal or passes for another record."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        lines = super().formatMessage(record).split("\n")
+        return "\n    ".join(map(output.escaped, lines))
+
+
 def set_up_logging(*, quiet: bool, verbose: bool, debug: bool) -> None:
     """Send narration to stderr: steps by default, only errors with quiet, all with debug."""
     own = logging.ERROR if quiet else logging.DEBUG if verbose or debug else logging.INFO
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
     logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if debug else logging.ERROR,
-        format="%(asctime)s %(name)s: %(message)s" if debug else "%(message)s",
-        force=True,
+        level=logging.DEBUG if debug else logging.ERROR, handlers=[handler], force=True
     )
     for name in ("atomic_baremetal", "imgprep", "provision"):
         logging.getLogger(name).setLevel(own)
@@ -69,7 +76,7 @@ def main(command: click.Command, *, prog_name: str) -> NoReturn:
     try:
         status = command.main(prog_name=prog_name, standalone_mode=False)
     except Error as error:
-        sys.stderr.write(f"{prog_name}: {error}\n")
+        sys.stderr.write(f"{prog_name}: {output.escaped(str(error))}\n")
         sys.exit(1)
     except click.Abort:
         sys.stderr.write(f"{prog_name}: interrupted\n")

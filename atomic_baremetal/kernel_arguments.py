@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 from atomic_baremetal.errors import Error
 
+LIMIT_BYTES = 4096  # the largest COMMAND_LINE_SIZE of any architecture of Linux
+
 
 class KernelArgumentError(Error):
     """A kernel argument that no boot loader could hand on unharmed."""
@@ -38,10 +40,16 @@ def split(cmdline: str) -> list[str]:
 
 
 def check(text: str) -> None:
-    """Refuse control characters (a newline ends a boot loader's line; a tab splits an argument).
+    """Refuse control characters (a newline ends a boot loader's line; a tab splits an argument),
+    and more than any kernel takes.
 
     :raises KernelArgumentError: names the first one found, escaped.
     """
+    if len(text.encode(errors="replace")) > LIMIT_BYTES:
+        raise KernelArgumentError(
+            f"kernel arguments of {len(text)} characters",
+            hint=f"no kernel takes more than {LIMIT_BYTES} bytes",
+        )
     bad = next((character for character in text if not character.isprintable()), None)
     if bad is not None:
         raise KernelArgumentError(

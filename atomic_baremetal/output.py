@@ -52,7 +52,16 @@ def console(*, stderr: bool = True) -> Console:
 
 
 def _plain(value: Any) -> str:
-    text = json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
+    return escaped(json.dumps(value) if isinstance(value, dict | list | bool) else str(value))
+
+
+def escaped(text: str) -> str:
+    """Write control characters, and whatever else a terminal might obey, as Python would.
+
+    What is told of an image holds names and texts of a stranger's.
+    """
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from atomic_baremetal import durable
+from atomic_baremetal import durable, kernel_arguments
 from atomic_baremetal.errors import Error
 from imgprep import precheck, progress, workplace
 from imgprep.precheck import ImageFormat
@@ -22,6 +22,7 @@ SCHEMA = 1
 SELF = "manifest_sha256"  # the key by which a manifest tells damage to itself
 PARTS = ("kernel", "ramdisk", "base")
 MANIFEST_LIMIT_BYTES = 1 << 20
+NAME_LIMIT_BYTES = 255
 CHUNK_BYTES = 1 << 20
 
 
@@ -204,8 +205,14 @@ def parse(data: Any, *, named: str) -> Manifest:
     for file in manifest.files:
         if file.file in ("", ".", "..") or "/" in file.file:
             raise BundleError(f"{named} names a file outside of its bundle: {file.file!r}")
+        if not file.file.isprintable() or len(os.fsencode(file.file)) > NAME_LIMIT_BYTES:
+            raise BundleError(f"{named} names a file as none is named: {file.file[:80]!r}")
     if manifest.base.format not in precheck.BASE_FORMATS:
         raise BundleError(f"{named}: unknown format of the base: {manifest.base.format!r}")
+    try:
+        kernel_arguments.split(manifest.kernel_cmdline)
+    except kernel_arguments.KernelArgumentError as error:
+        raise BundleError(f"{named}: {error.message}") from error
     return manifest
 
 

@@ -29,6 +29,7 @@ def test_split_as_the_kernel_does(cmdline: str, arguments: list[str]) -> None:
         ("a\nb", "kernel arguments with the control character '\\n': 'a\\nb'"),
         ("a\x1b[2Jb", "kernel arguments with the control character '\\x1b': 'a\\x1b[2Jb'"),
         ('a="b', "kernel arguments with an unclosed quote: 'a=\"b'"),
+        ("ä" * 2049, "kernel arguments of 2049 characters"),
     ],
 )
 def test_what_no_boot_loader_could_hand_on_is_refused(cmdline: str, message: str) -> None:

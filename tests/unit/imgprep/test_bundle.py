@@ -94,6 +94,15 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             "m names a file outside of its bundle: '../../etc/passwd'",
         ),
         (changed("base.file", ".."), "m names a file outside of its bundle: '..'"),
+        (changed("base.file", "a\0"), "m names a file as none is named: 'a\\x00'"),
+        (
+            changed("base.file", "ä" * 128),
+            f"m names a file as none is named: '{'ä' * 80}'",
+        ),
+        (
+            changed("kernel_cmdline", "a\nb"),
+            "m: kernel arguments with the control character '\\n': 'a\\nb'",
+        ),
         (
             changed("name", "a/b"),
             "not a name for a bundle: 'a/b' (letters, digits, dots and dashes will do)",

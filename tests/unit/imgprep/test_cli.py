@@ -35,7 +35,8 @@ def test_every_command_and_option_says_what_it_does() -> None:
         (("atomic-to-pxe", "."), "imgprep: . is a directory (name the image file in it)\n"),
         (
             ("atomic-to-pxe", "text"),
-            "imgprep: text: not a disk image (neither qcow2 nor a partition table)\n",
+            "imgprep: text: not a disk image (it has no partition table and no header of a known"
+            " format)\n",
         ),
         (("verify", "."), "imgprep: . is no bundle (it holds 0 manifests (*.json), not one)\n"),
     ],
