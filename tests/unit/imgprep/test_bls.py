@@ -36,6 +36,7 @@ def test_repeated_keys_tabs_comments_and_unknown_keys() -> None:
     )
     assert (entry.linux, entry.arguments) == ("/b", ("a", "b"))
     assert entry.initrds == ("/1", "/2", "/3")
+    assert entry.variables == ("$tuned_initrd",)
     assert entry.ostree is None
 
 
@@ -51,6 +52,7 @@ def test_repeated_keys_tabs_comments_and_unknown_keys() -> None:
         ("ostree-fedora-atomic-0.conf", "x", None),
         ("other.conf", "", None),
         ("other.conf", "²", None),
+        ("other.conf", "9" * 5000, None),
     ],
 )
 def test_the_number_that_orders_entries(file_name: str, version: str, number: int | None) -> None:
@@ -63,6 +65,21 @@ def test_boot_order_has_the_highest_number_first() -> None:
     assert [entry.file_name for entry in entries] == [
         *("ostree-10.conf", "ostree-2.conf", "ostree-1.conf", "rescue.conf")
     ]
+
+
+def test_an_entry_without_tries_left_comes_last() -> None:
+    names = ["ostree-3+0-3.conf", "ostree-2+1.conf", "rescue.conf", "ostree-1+10.conf"]
+    entries = bls.boot_order(bls.parse(name, "") for name in names)
+    assert [entry.file_name for entry in entries] == [
+        *("ostree-2+1.conf", "ostree-1+10.conf", "rescue.conf", "ostree-3+0-3.conf")
+    ]
+
+
+def test_what_else_an_entry_can_boot() -> None:
+    entry = bls.parse("x.conf", "uki /EFI/Linux/a.efi\ndevicetree /dtb/board.dtb\n")
+    assert (entry.linux, entry.unified) == (None, "/EFI/Linux/a.efi")
+    assert entry.devicetree == "/dtb/board.dtb"
+    assert bls.parse("x.conf", "efi /a.efi\n").unified == "/a.efi"
 
 
 def test_an_escape_in_the_options_is_refused() -> None:

@@ -30,6 +30,36 @@ def test_not_a_link_to_a_deployment(ostree: str) -> None:
     )
 
 
+def test_the_link_that_flips() -> None:
+    one = entry(f"/ostree/boot.1/os/{A}/0")
+    assert deployment.version_link_of(one) == "/ostree/boot.1"
+    deployment.check_version_link(one, "/ostree/boot.1.0")
+    deployment.check_version_link(one, "/ostree/boot.1")
+    for resolved in ("/ostree/boot.0.1", "/ostree/boot.1.2", "/tmp", "/ostree/boot.1/x"):
+        with pytest.raises(ImageError) as error:
+            deployment.check_version_link(one, resolved)
+        assert str(error.value) == (
+            f"boot entry ostree-1.conf: /ostree/boot.1 leads to {resolved}"
+            " (ostree makes it a link to /ostree/boot.1.0 or /ostree/boot.1.1)"
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "subvolume"),
+    [
+        ([], None),
+        (["rootflags=discard"], None),
+        (["rootflags=subvol=root"], "root"),
+        (["rootflags=subvol=/a/b,compress=zstd:1", "x"], "a/b"),
+        (["rootflags=subvol=a", "rootflags=subvol=b"], "b"),
+        (['rootflags="subvol=a b"'], "a b"),
+        (["rootflags=subvol=/"], None),
+    ],
+)
+def test_the_subvolume_of_the_root(arguments: list[str], subvolume: str | None) -> None:
+    assert deployment.subvolume_of(arguments) == subvolume
+
+
 @pytest.mark.parametrize(
     "resolved",
     ["/", f"/ostree/deploy/other/deploy/{B}.0", f"/ostree/deploy/os/deploy/{B}", "/etc"],
@@ -89,3 +119,9 @@ def test_pick_refuses_what_is_not_there() -> None:
         with pytest.raises(ImageError) as error:
             deployment.pick(there, index)
         assert str(error.value) == f"no deployment {index} in this image (there are: {hint})"
+
+
+def test_a_boot_file_with_a_control_character() -> None:
+    with pytest.raises(ImageError) as error:
+        deployment.places_in_boot("/a\0b")
+    assert str(error.value) == "a boot entry names '/a\\x00b' (that is no path of a boot file)"
