@@ -28,6 +28,7 @@ from imgprep.precheck import ImageError, ImageFormat
 LOG = logging.getLogger(__name__)
 DISKS = [f"/dev/sd{letter}" for letter in "abcdefghijklmnopqrstuvwxy"]  # z is the appliance's own
 SUBVOLUMES_LIMIT = 100
+NO_END, NO_NAME = "Too many levels of symbolic links", "File name too long"
 QCOW2_SIZE_AT = 24  # 8 bytes, big endian; the overlay is of our own making
 PROBE_S = 60  # an appliance that works at all with KVM is up in 5 s
 
@@ -205,11 +206,23 @@ class Appliance:
 
     def is_directory(self, path: str) -> bool:
         """Tell whether there is a directory, symbolic links followed."""
-        return bool(self._do("is_dir", path, followsymlinks=True))
+        return self._is("is_dir", path)
 
     def is_file(self, path: str) -> bool:
         """Tell whether there is a regular file, symbolic links followed."""
-        return bool(self._do("is_file", path, followsymlinks=True))
+        return self._is("is_file", path)
+
+    def _is(self, call: str, path: str) -> bool:
+        try:
+            return bool(self._do(call, path, followsymlinks=True))
+        except ImageError as error:
+            if NO_END in error.message or NO_NAME in error.message:
+                return False  # a link that leads nowhere, and a name that nothing can have
+            raise
+
+    def head(self, partition: Partition) -> bytes:
+        """Return the first 512 bytes of a partition."""
+        return bytes(self._do("pread_device", f"{self._disk}{partition.number}", 512, 0))
 
     def list_directory(self, path: str) -> list[str]:
         """List the names in a directory, sorted."""

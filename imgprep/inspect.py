@@ -10,6 +10,7 @@ from imgprep import boot_entries, boot_files, deployment, layout, overlay, progr
 from imgprep.appliance import Appliance, MountError
 from imgprep.bls import Entry
 from imgprep.deployment import Deployment
+from imgprep.headers import probe
 from imgprep.layout import Content, Layout, Partition, Signs, Volume
 from imgprep.luks import Key
 from imgprep.precheck import ImageError, Source
@@ -71,6 +72,7 @@ def look(appliance: Appliance, source: Source, *, keys: Sequence[Key] = ()) -> I
     appliance.unlock(partitions, keys)
     found, deployments = _system(appliance, partitions)
     root, boot = found.root, found.boot
+    _refuse_disguised(appliance, next(p for p in partitions if p.number == root.partition))
     return Inspection(
         source=source,
         sector_size_bytes=appliance.sector_size_bytes,
@@ -87,6 +89,18 @@ def look(appliance: Appliance, source: Source, *, keys: Sequence[Key] = ()) -> I
         ),
         deployments=tuple(deployments),
     )
+
+
+def _refuse_disguised(appliance: Appliance, base: Partition) -> None:
+    """Refuse a base that begins like an image of its own: a program that is left to guess would
+    open what its header names.
+    """
+    luks = [Content.LUKS.value] if base.content is Content.LUKS else []
+    if (found := probe.formats(appliance.head(base))) != luks:
+        raise ImageError(
+            f"partition {base.number} begins with the header of another image ({', '.join(found)})",
+            hint="who opens the base without being told its format would believe it",
+        )
 
 
 def _names(appliance: Appliance, volume: Volume) -> list[str]:
