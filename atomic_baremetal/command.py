@@ -12,7 +12,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from atomic_baremetal.errors import CommandError
@@ -70,12 +70,35 @@ def run(
     return done
 
 
+class Started:
+    """A program that runs beside us. Get one from :func:`started`."""
+
+    def __init__(self, words: Sequence[str], process: subprocess.Popen[str]) -> None:
+        self._words = words
+        self._process = process
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def finish(self, timeout_s: float) -> Done:
+        """Wait for its end, at most so many seconds, and raise as :func:`run` does."""
+        process = self._process
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise _too_long(self._words, timeout_s, None) from error
+        if process.returncode:
+            raise CommandError(explain(self._words, process.returncode, err or out))
+        return Done(self._words, process.returncode, out, err)
+
+
 @contextlib.contextmanager
-def started(*argv: str | Path) -> Iterator[Callable[[float], Done]]:
+def started(*argv: str | Path) -> Iterator[Started]:
     """Start a program, which runs at most until the context ends, and not longer than this process.
 
-    :returns: a function that waits for its end, at most so many seconds, and raises as
-        :func:`run` does; also to be called in another thread.
     :raises CommandError: not found.
     """
     words = [str(word) for word in argv]
@@ -93,19 +116,8 @@ def started(*argv: str | Path) -> Iterator[Callable[[float], Done]]:
         raise CommandError(
             f"{words[0]}: no such program", hint="install it: see bindep.txt"
         ) from error
-
-    def finish(timeout_s: float) -> Done:
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            raise _too_long(words, timeout_s, None) from error
-        if process.returncode:
-            raise CommandError(explain(words, process.returncode, err or out))
-        return Done(words, process.returncode, out, err)
-
     try:
-        yield finish
+        yield Started(words, process)
     finally:
         process.kill()  # nothing happens when it has ended
         process.wait()

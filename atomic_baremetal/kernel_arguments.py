@@ -63,16 +63,11 @@ def edit(
 ) -> list[str]:
     """Delete, then append arguments, as coreos-installer's --delete-karg and --append-karg do.
 
-    :param delete: each must equal a whole argument; its first occurrence goes.
-    :raises KernelArgumentError: an argument to delete is not there, or one to append is not one.
+    :param delete: each is a whole argument; wherever it occurs it goes.
+    :raises KernelArgumentError: an argument to append is not one.
     """
-    result = list(arguments)
-    for argument in delete:
-        if argument not in result:
-            raise KernelArgumentError(
-                f"no kernel argument {argument!r} to delete", hint=f"there are: {' '.join(result)}"
-            )
-        result.remove(argument)
+    unwanted = set(delete)
+    result = [argument for argument in arguments if argument not in unwanted]
     for argument in append:
         if split(argument) != [argument]:
             raise KernelArgumentError(

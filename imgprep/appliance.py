@@ -19,10 +19,11 @@ from typing import Any
 
 from atomic_baremetal import command, durable, paths
 from atomic_baremetal.errors import CommandError, Error
-from imgprep import qemu_img, sectors
+from imgprep import partition_table, qemu_img, sectors
 from imgprep.layout import Content, Partition, Volume, content_of
 from imgprep.luks import Key
 from imgprep.machine import Machine
+from imgprep.partition_table import Table
 from imgprep.precheck import ImageError, ImageFormat
 
 LOG = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ DISKS = [f"/dev/sd{letter}" for letter in "abcdefghijklmnopqrstuvwxy"]  # z is t
 SUBVOLUMES_LIMIT = 100
 NO_END, NO_NAME = "Too many levels of symbolic links", "File name too long"
 QCOW2_SIZE_AT = 24  # 8 bytes, big endian; the overlay is of our own making
+PREAD_BYTES = 2 << 20
+UNKNOWN = ((), None)  # something is mounted, and nobody is to rely on it
 PROBE_S = 60  # an appliance that works at all with KVM is up in 5 s
 
 
@@ -56,6 +59,8 @@ class Appliance:
         self._alone = alone
         self._unlocked: dict[int, str] = {}
         self._physical: list[str] = []
+        self._tags: dict[str, dict[str, str]] = {}
+        self._table = drive.table
         self.sector_size_bytes = drive.sector_size_bytes
 
     def _do(self, call: str, *arguments: Any, **options: Any) -> Any:
@@ -63,6 +68,8 @@ class Appliance:
 
     def partition_table(self) -> str:
         """Return `mbr`, `gpt` or `none`; parted's own word for any other kind."""
+        if self._table is not None:  # parted takes half a second a call
+            return self._table.kind
         try:
             found = self._do("part_get_parttype", self._disk)
         except ImageError as error:
@@ -72,19 +79,33 @@ class Appliance:
         return {"msdos": "mbr"}.get(found, str(found))
 
     def partitions(self) -> list[Partition]:
-        """List the partitions in the table's order, each with what blkid finds in it."""
+        """List the partitions by their place on the disk, each with what blkid finds in it."""
+        if self._table is not None:
+            found = [(one.number, one.start_bytes, one.size_bytes) for one in self._table.extents]
+        else:
+            listed = self._do("part_list", self._disk)
+            found = [(one["part_num"], one["part_start"], one["part_size"]) for one in listed]
         return [
             Partition(
-                number=part["part_num"],
-                start_bytes=part["part_start"],
-                size_bytes=part["part_size"],
-                content=self._content(f"{self._disk}{part['part_num']}"),
+                number=number,
+                start_bytes=start_bytes,
+                size_bytes=size_bytes,
+                content=self._content(f"{self._disk}{number}"),
             )
-            for part in self._do("part_list", self._disk)
+            for number, start_bytes, size_bytes in found
         ]
 
     def _content(self, device: str) -> Content:
-        return content_of(self._do("vfs_type", device))
+        return content_of(self._tag(device, "TYPE"))
+
+    def _tag(self, device: str, tag: str) -> str:
+        """Return what blkid says of a device; empty when it says nothing. It is asked once."""
+        if device not in self._tags:
+            self._tags[device] = self._do("blkid", device)
+        value = str(self._tags[device].get(tag, ""))
+        if "\\" in value:  # as a shell would want it: what is meant is told by another call
+            value = str(self._do("vfs_label", device))
+        return value
 
     def unlock(self, partitions: Sequence[Partition], keys: Sequence[Key]) -> None:
         """Open the encrypted partitions that keys are given for.
@@ -127,7 +148,7 @@ class Appliance:
                 device = self._unlocked[part.number]
                 content = self._content(device)
             if content is Content.LVM2_PV:
-                for volume in self._logical_volumes(part.number, self._do("pvuuid", device)):
+                for volume in self._logical_volumes(part.number, device):
                     yield from self._with_subvolumes(volume)
             else:
                 volume = Volume(device=device, partition=part.number, filesystem=content)
@@ -141,26 +162,36 @@ class Appliance:
             if part.content in (Content.LVM2_PV, Content.LUKS)
         ]
         if self._alone and self._unlocked:
+            self._release()
             self._do("lvm_scan", True)
         elif self._physical and not self._alone:
+            self._release()
             self._do("lvm_set_filter", self._physical)
             self._machine.selected = self._disk
 
-    def _logical_volumes(self, number: int, uuid: str) -> Iterator[Volume]:
+    def _logical_volumes(self, number: int, device: str) -> Iterator[Volume]:
+        if len(self._physical) == 1:  # what there is lies on it: nothing need be asked
+            for path in self._do("lvs"):
+                yield self._logical_volume(number, path)
+            return
+        uuid = self._do("pvuuid", device)
         members: dict[str, list[str]] = {}
         for path in self._do("lvs"):
-            group, _, name = path.removeprefix("/dev/").partition("/")
+            group = _group(path)
             if group not in members:
                 members[group] = self._do("vgpvuuids", group)
             if uuid in members[group]:
-                yield Volume(
-                    device=path,
-                    partition=number,
-                    filesystem=self._content(path),
-                    group=group,
-                    logical_volume=name,
-                    spans=len(members[group]) > 1,
-                )
+                spans = len(members[group]) > 1
+                yield replace(self._logical_volume(number, path), spans=spans)
+
+    def _logical_volume(self, number: int, path: str) -> Volume:
+        return Volume(
+            device=path,
+            partition=number,
+            filesystem=self._content(path),
+            group=_group(path),
+            logical_volume=path.rpartition("/")[2],
+        )
 
     def _with_subvolumes(self, volume: Volume) -> Iterator[Volume]:
         """List a btrfs' subvolumes; the one that is mounted by default stands for the device."""
@@ -178,31 +209,55 @@ class Appliance:
 
     def uuid(self, volume: Volume) -> str:
         """Return the UUID of a file system, empty when it has none."""
-        return str(self._do("vfs_uuid", volume.device))
+        return self._tag(volume.device, "UUID")
 
     def label(self, volume: Volume) -> str:
         """Return the label of a file system, empty when it has none."""
-        return str(self._do("vfs_label", volume.device))
+        return self._tag(volume.device, "LABEL")
 
     @contextmanager
     def mounted(
         self, volume: Volume, *, boot: Volume | None = None, writable: bool = False
     ) -> Iterator[None]:
-        """Mount a volume as /, and another one on its /boot; unmount both afterwards.
+        """Have a volume mounted as /, and another one on its /boot.
+
+        They stay mounted until something else is asked for: a mount takes long in an emulated
+        machine.
 
         :param writable: the root; /boot never is.
+        :raises MountError: the root cannot be mounted.
         """
         if not self._alone and volume.group and self._machine.selected != self._disk:
+            self._release()
             self._do("lvm_set_filter", self._physical)
             self._machine.selected = self._disk
-        try:
-            self._do("mount" if writable else "mount_ro", volume.mountable, "/")
-        except ImageError as error:
-            raise MountError(error.message, hint=error.hint) from error
+        self._mount(volume, boot)
+        if writable:
+            self._do("remount", "/", rw=True)
+            self._machine.mounted = UNKNOWN  # whoever comes next is to find it read-only
+        yield
+
+    def _mount(self, volume: Volume, boot: Volume | None) -> None:
+        wanted, there = (self._disk, volume), self._machine.mounted
+        if there is not None and there[0] == wanted and there[1] in (None, boot):
+            if there[1] == boot:
+                return
+        else:
+            self._release()
+            self._machine.mounted = UNKNOWN
+            try:
+                self._do("mount_ro", volume.mountable, "/")
+            except ImageError as error:
+                raise MountError(error.message, hint=error.hint) from error
         if boot is not None:
             self._do("mount_ro", boot.mountable, "/boot")
-        yield
-        self._do("umount_all")  # not after an error: the session ends then
+        self._machine.mounted = (wanted, boot)
+
+    def _release(self) -> None:
+        """Unmount all."""
+        if self._machine.mounted is not None:
+            self._do("umount_all")
+        self._machine.mounted = None
 
     def is_directory(self, path: str) -> bool:
         """Tell whether there is a directory, symbolic links followed."""
@@ -249,7 +304,9 @@ class Appliance:
         size = int(self._do("filesize", path))
         if size > limit_bytes:
             raise ImageError(f"{path} in the image is too large: {size} bytes")
-        return bytes(self._do("read_file", path))
+        # one answer holds 4 MiB at most; read_file takes a tenth of a second for any size
+        content = bytes(self._do("pread", path, size, 0)) if 0 < size < PREAD_BYTES else b""
+        return content if len(content) == size else bytes(self._do("read_file", path))
 
     def size_bytes(self, path: str) -> int:
         """Return the size of a file."""
@@ -277,6 +334,11 @@ class Appliance:
         self._do("mv", beside, path)
 
 
+def _group(path: str) -> str:
+    """Return the volume group in a logical volume's name, /dev/GROUP/VOLUME."""
+    return path.removeprefix("/dev/").partition("/")[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
     """A disk for an appliance.
@@ -285,32 +347,37 @@ class Drive:
     """
 
     overlay: Path
+    size_bytes: int
     sector_size_bytes: int
+    table: Table | None
 
     @classmethod
     def of(cls, overlay: Path) -> "Drive":
-        """Find out the sector size of a disk."""
-        return cls(overlay=overlay, sector_size_bytes=_sector_size(overlay))
+        """Read off a disk's first bytes how large its sectors are and where its partitions."""
+        with overlay.open("rb") as file:
+            file.seek(QCOW2_SIZE_AT)
+            size = int.from_bytes(file.read(8))
+        head = _read(overlay, 0, min(partition_table.HEAD_BYTES, size))
+
+        def read(offset_bytes: int, size_bytes: int) -> bytes:
+            end = min(offset_bytes + size_bytes, size)
+            if end <= max(offset_bytes, len(head)):
+                return head[offset_bytes:end]
+            return _read(overlay, offset_bytes, end - offset_bytes)
+
+        sector = sectors.detect(read, disk_size_bytes=size)
+        table = partition_table.parse(head, sector_size_bytes=sector, disk_size_bytes=size)
+        return cls(overlay=overlay, size_bytes=size, sector_size_bytes=sector, table=table)
 
 
-def _sector_size(overlay: Path) -> int:
-    with overlay.open("rb") as file:
-        file.seek(QCOW2_SIZE_AT)
-        size = int.from_bytes(file.read(8))
-
-    def read(offset_bytes: int, size_bytes: int) -> bytes:
-        size_bytes = min(size_bytes, size - offset_bytes)
-        if size_bytes <= 0:
-            return b""
-        return qemu_img.read(
-            overlay,
-            format_=ImageFormat.QCOW2,
-            offset_bytes=offset_bytes,
-            size_bytes=size_bytes,
-            scratch=overlay.with_name("sectors"),
-        )
-
-    return sectors.detect(read, disk_size_bytes=size)
+def _read(overlay: Path, offset_bytes: int, size_bytes: int) -> bytes:
+    return qemu_img.read(
+        overlay,
+        format_=ImageFormat.QCOW2,
+        offset_bytes=offset_bytes,
+        size_bytes=size_bytes,
+        scratch=overlay.with_name("sectors"),
+    )
 
 
 @contextmanager
@@ -337,6 +404,8 @@ def session(drives: Sequence[Drive]) -> Iterator[list[Appliance]]:
         machine = Machine(pool)
         handle = machine.call(_handle, accelerator_)
         try:
+            # what it leaves when we are killed goes with the workplace that the overlay is in
+            machine.call(handle.set_tmpdir, str(drives[0].overlay.parent))
             for drive in drives:
                 machine.call(
                     handle.add_drive_opts,

@@ -1,119 +1,37 @@
-"""Turn an image of an ostree host into what a machine network-boots: kernel, ramdisk and the root
+"""Turn images of ostree hosts into what a machine network-boots: kernel, ramdisk and the root
 partition.
 
 The source image is only read. One session of the appliance looks, copies kernel and ramdisk out and
-edits the deployment's fstab, through an overlay; then one pass of qemu-img copies the root
-partition.
+edits the deployment's fstab, through an overlay; beside it, one pass of qemu-img copies the root
+partition, and what the session changed is written over the copy in the end.
 """
 
 import contextlib
 import errno
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from atomic_baremetal import kernel_arguments
+from atomic_baremetal.errors import Error
 from imgprep import appliance as guest
-from imgprep import bundle, checksum, deployment, fstab, overlay, precheck, progress, qemu_img
+from imgprep import base, bundle, overlay, progress
 from imgprep import inspect as inspection_
-from imgprep.appliance import Appliance
-from imgprep.bundle import Base, Bundle, Deployed, Manifest, SourceImage
-from imgprep.deployment import Deployment
-from imgprep.fstab import Edited
-from imgprep.inspect import Inspection
-from imgprep.luks import Key
-from imgprep.precheck import ImageError, ImageFormat, Source
+from imgprep import plan as planning
+from imgprep.appliance import Appliance, Drive
+from imgprep.base import Copy
+from imgprep.bundle import Base, Bundle, Manifest, SourceImage
+from imgprep.partition_table import Extent
+from imgprep.plan import Job, Plan, Request
+from imgprep.precheck import ImageError
 from imgprep.qemu_img import NoSpaceError
 
+__all__ = ["Plan", "Request", "convert", "convert_all", "plan"]
 LOG = logging.getLogger(__name__)
-FSTAB_LIMIT_BYTES = 1 << 20
 BOOT_FILE_LIMIT_BYTES = 2 << 30
 MARGIN_BYTES = 64 << 20  # what the overlay may take: a replayed journal, the edit
-ENDINGS = (".qcow2", ".qcow", ".raw", ".img", ".xz", ".gz", ".zst")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to convert, and how.
-
-    :param name: of the bundle; None for the image's file name without its endings.
-    :param directory: None for ./NAME.
-    :param index: of the deployment, 0 is the default one.
-    :param checksum: `ALGO:HEX` that the image must have, None not to ask.
-    :param keys: what opens its encrypted partitions.
-    """
-
-    image: Path
-    name: str | None = None
-    directory: Path | None = None
-    index: int = 0
-    base_format: ImageFormat = ImageFormat.QCOW2
-    append: Sequence[str] = ()
-    delete: Sequence[str] = ()
-    checksum: str | None = None
-    keys: Sequence[Key] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a conversion does, decided from what is in the image.
-
-    :param edited: the deployment's fstab; None when there is none to edit.
-    """
-
-    name: str
-    directory: Path
-    inspection: Inspection
-    deployment: Deployment
-    kernel_cmdline: str
-    base_format: ImageFormat
-    fstab: str
-    edited: Edited | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Arrange the plan as `--dry-run` prints it."""
-        base = self.inspection.base
-        return {
-            "name": self.name,
-            "directory": str(self.directory),
-            "deployment": asdict(_deployed(self.deployment)),
-            "kernel": self.deployment.kernel,
-            "ramdisks": list(self.deployment.ramdisks),
-            "kernel_cmdline": self.kernel_cmdline,
-            "base": {
-                "partition": base.number,
-                "offset_bytes": base.start_bytes,
-                "virtual_size_bytes": base.size_bytes,
-                "format": self.base_format.value,
-                "content": inspection_.base_content(self.inspection),
-            },
-            "fstab_lines_removed": [
-                line.decode(errors="backslashreplace")
-                for line in (self.edited.removed if self.edited else ())
-            ],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """A request that has been checked as far as that goes without opening the image."""
-
-    request: Request
-    source: Source
-    name: str
-    directory: Path
-
-
-def name_of(image: Path) -> str:
-    """Return an image's file name without its endings."""
-    name = image.name
-    while name.endswith(ENDINGS):
-        name = name.rpartition(".")[0]
-    return name
 
 
 def plan(request: Request) -> Plan:
@@ -121,13 +39,13 @@ def plan(request: Request) -> Plan:
 
     :raises ImageError: the image cannot be used.
     """
-    job = _checked(request)
+    job = planning.check(request)
     with (
         overlay.temporary(job.source) as path,
         progress.phase("looking into the image"),
         guest.launched(path) as appliance,
     ):
-        return _decide(appliance, job)
+        return planning.decide(appliance, job)
 
 
 def convert(request: Request) -> Bundle:
@@ -135,171 +53,200 @@ def convert(request: Request) -> Bundle:
 
     :raises ImageError: the image cannot be used.
     :raises BundleError: the bundle cannot be put where it should go.
+    :raises BusyError: another run is making it.
     :raises NoSpaceError: there is not enough room for it.
     """
-    job = _checked(request)
-    with _space_watched(job.directory), bundle.written(job.directory) as new:
-        _require_space(new, MARGIN_BYTES)
-        over = overlay.make(job.source, directory=new.parent)
-        decided = _session(over, job, new)
-        _say(decided)
-        base = _export(decided, over, new)
-        manifest = _manifest(decided, base, new)
-        bundle.write_manifest(new, manifest)
-    return Bundle(directory=job.directory, manifest=manifest)
+    [made] = convert_all([request])
+    if isinstance(made, Error):
+        raise made
+    return made
 
 
-def _checked(request: Request) -> _Job:
-    if request.checksum:  # before anything in the image is looked at
-        checksum.verify(request.image, request.checksum)
-    source = precheck.check(request.image)
-    name = bundle.check_name(name_of(request.image) if request.name is None else request.name)
-    directory = request.directory or Path(name)
-    bundle.check_place(directory)
-    return _Job(request=request, source=source, name=name, directory=directory)
+def convert_all(requests: Sequence[Request]) -> list[Bundle | Error]:
+    """Make bundles of several images, in one session of one appliance.
+
+    One that fails does not keep the others from being made. But they share a kernel: an image that
+    takes the appliance over can change what is made of the others.
+
+    :returns: in the order of the requests; an error in the place of a bundle that was not made.
+    """
+    works = [_Work(request) for request in requests]
+    with ExitStack() as every:
+        for number, work in enumerate(works):
+            every.push(work.undo)
+            work.attempt(work.check)
+            work.attempt(work.prepare, early=number == 0)
+        _session([work for work in works if work.error is None])
+        for work in works:
+            work.attempt(work.finish)
+    return [work.result() for work in works]
 
 
-def _session(over: Path, job: _Job, new: Path) -> Plan:
-    """Do all that needs the appliance, in one session of it."""
-    with progress.phase("starting the appliance"), contextlib.ExitStack() as session:
-        appliance = session.enter_context(guest.launched(over))
-        leave = session.pop_all()
-    with leave:
+class _Work:
+    """The making of one bundle, step by step. Once a step has failed, the others do nothing."""
+
+    job: Job
+    new: Path
+    over: Path
+    drive: Drive
+    plan: Plan
+    copy: Copy | None = None
+    error: Error | None = None
+    made: Bundle | None = None
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.undo = ExitStack()
+        self._copying = ExitStack()
+
+    def attempt(self, step: Callable[..., None], **options: bool) -> None:
+        """Take a step unless one has failed; if it fails, undo what was done."""
+        if self.error is not None:
+            return
+        try:
+            try:
+                step(**options)
+            except (Error, OSError) as error:
+                self.undo.__exit__(type(error), error, error.__traceback__)  # may word it anew
+                raise
+        except Error as error:
+            self.error = error
+
+    def result(self) -> Bundle | Error:
+        """Return what became of it."""
+        made = self.error or self.made
+        assert made is not None  # noqa: S101 - all steps were taken
+        return made
+
+    def check(self) -> None:
+        """Check the request without opening the image."""
+        self.job = planning.check(self._request)
+
+    def prepare(self, *, early: bool) -> None:
+        """Make all ready for the session.
+
+        :param early: to copy what is likely to be the base from now on.
+        """
+        directory = self.job.directory
+        self.undo.enter_context(_space_watched(directory))
+        self.new = self.undo.enter_context(bundle.written(directory))
+        self.undo.push(self._copying)
+        base.require_space(self.new, MARGIN_BYTES)
+        self.over = overlay.make(self.job.source, directory=self.new.parent)
+        self.drive = Drive.of(self.over)
+        likely = base.likely(self.drive.table)
+        if early and likely is not None:
+            self._start(likely)
+
+    def _start(self, extent: Extent) -> None:
+        """Copy a partition from now on; another one that was begun is given up."""
+        target, format_ = self._file("base"), self.job.request.base_format
+        self._copying.close()
+        target.unlink(missing_ok=True)
+        self.copy = self._copying.enter_context(
+            base.started(self.job.source, extent, target, format_=format_)
+        )
+
+    def _file(self, part: str) -> Path:
+        return self.new / f"{self.job.name}-{part}"
+
+    def look(self, appliance: Appliance) -> None:
+        """Do all that needs the appliance."""
         with progress.phase("looking into the image"):
-            decided = _decide(appliance, job)
+            self.plan = planning.decide(appliance, self.job)
+        part = self.plan.inspection.base
+        extent = Extent(
+            number=part.number, start_bytes=part.start_bytes, size_bytes=part.size_bytes
+        )
+        if self.copy is None or self.copy.extent != extent:
+            self._start(extent)
         with progress.phase("copying kernel and ramdisk"):
-            _copy_boot_files(appliance, decided, new)
-        if decided.edited is not None and decided.edited.removed:
+            self._copy_boot_files(appliance)
+        if self.plan.is_edited:
             with progress.phase("editing the fstab"):
-                _edit(appliance, decided, decided.edited)
-    return decided
+                _edit(appliance, self.plan)
+        planning.say(self.plan)
 
-
-def _decide(appliance: Appliance, job: _Job) -> Plan:
-    request = job.request
-    inspection = inspection_.look(appliance, job.source, keys=request.keys)
-    chosen = deployment.pick(inspection.deployments, request.index)
-    arguments = kernel_arguments.edit(
-        chosen.arguments, append=request.append, delete=request.delete
-    )
-    path = f"{chosen.path}/etc/fstab"
-    return Plan(
-        name=job.name,
-        directory=job.directory,
-        inspection=inspection,
-        deployment=chosen,
-        kernel_cmdline=" ".join(arguments),
-        base_format=request.base_format,
-        fstab=path,
-        edited=_edited(appliance, inspection, path),
-    )
-
-
-def _edited(appliance: Appliance, inspection: Inspection, path: str) -> Edited | None:
-    with appliance.mounted(inspection.layout.root):
-        if not appliance.is_file(path):
-            return None
-        if appliance.resolve(path) != path:
-            raise ImageError(f"{path} in the image is a symbolic link", hint="make it a file")
-        content = appliance.read(path, limit_bytes=FSTAB_LIMIT_BYTES)
-    return fstab.without_boot(content, in_base=inspection.in_base)
-
-
-def _copy_boot_files(appliance: Appliance, decided: Plan, new: Path) -> None:
-    layout = decided.inspection.layout
-    one = decided.deployment
-    with appliance.mounted(layout.root, boot=layout.boot):
-        total = sum(appliance.size_bytes(path) for path in (one.kernel, *one.ramdisks))
-        if total > BOOT_FILE_LIMIT_BYTES:
-            raise ImageError(f"kernel and ramdisk of this image are too large: {total} bytes")
-        _require_space(new, total)
-        appliance.copy_out(one.kernel, new / f"{decided.name}-kernel")
-        part = new.parent / "ramdisk"
-        with (new / f"{decided.name}-ramdisk").open("wb") as joined:
-            for path in one.ramdisks:
+    def _copy_boot_files(self, appliance: Appliance) -> None:
+        layout, one = self.plan.inspection.layout, self.plan.deployment
+        with appliance.mounted(layout.root, boot=layout.boot):
+            total = sum(appliance.size_bytes(path) for path in (one.kernel, *one.ramdisks))
+            if total > BOOT_FILE_LIMIT_BYTES:
+                raise ImageError(f"kernel and ramdisk of this image are too large: {total} bytes")
+            base.require_space(self.new, total)
+            appliance.copy_out(one.kernel, self._file("kernel"))
+            first, *others = one.ramdisks
+            appliance.copy_out(first, self._file("ramdisk"))
+            part = self.new.parent / "ramdisk"
+            for path in others:
                 appliance.copy_out(path, part)
-                with part.open("rb") as ramdisk:
+                with self._file("ramdisk").open("ab") as joined, part.open("rb") as ramdisk:
                     shutil.copyfileobj(ramdisk, joined)
                 part.unlink()
 
+    def finish(self) -> None:
+        """Bring the base up to date, describe all, and put the bundle in its place."""
+        assert self.copy is not None  # noqa: S101 - looked
+        self.copy.finish()
+        format_ = self.job.request.base_format
+        if self.plan.is_edited:
+            base.update(self._file("base"), self.over, self.copy.extent, format_=format_)
+        manifest = self._manifest()
+        bundle.write_manifest(self.new, manifest)
+        self.undo.close()
+        self.made = Bundle(directory=self.job.directory, manifest=manifest)
 
-def _edit(appliance: Appliance, decided: Plan, edited: Edited) -> None:
-    with appliance.mounted(decided.inspection.layout.root, writable=True):
-        appliance.replace(decided.fstab, edited.content)
-
-
-def _say(decided: Plan) -> None:
-    for variable in decided.deployment.variables:
-        LOG.info("left out of the kernel arguments, a boot loader variable: %s", variable)
-    for note in decided.deployment.notes:
-        LOG.info("%s", note)
-    for line in decided.edited.removed if decided.edited else ():
-        LOG.info("taken out of %s: %s", decided.fstab, line.decode(errors="backslashreplace"))
-    if not any(word.startswith("root=") for word in decided.kernel_cmdline.split()):
-        LOG.info("the kernel arguments name no root=: the ramdisk has to find it by itself")
-    subvolume = decided.inspection.layout.root.subvolume
-    if subvolume and deployment.subvolume_of(decided.kernel_cmdline.split()) != subvolume:
-        LOG.info("the root is the subvolume %s, which no rootflags= names", subvolume)
-
-
-def _export(decided: Plan, over: Path, new: Path) -> Base:
-    """Copy the root partition; from the source itself when nothing in it was edited.
-
-    Mounting alone, read-only, can replay a journal into the overlay.
-    """
-    source, part = decided.inspection.source, decided.inspection.base
-    extent = partial(qemu_img.extent, offset_bytes=part.start_bytes, size_bytes=part.size_bytes)
-    wanted = extent(source.path, format_=source.format)
-    total = qemu_img.measure(wanted)
-    if decided.edited is not None and decided.edited.removed:
-        wanted = extent(over, format_=ImageFormat.QCOW2)
-        total += qemu_img.measure(wanted)  # counts the overlay's own clusters alone
-    path = new / f"{decided.name}-base"
-    _require_space(new, total)
-    with progress.growing("copying the root partition", path, total_bytes=total):
-        qemu_img.convert(wanted, path, format_=decided.base_format)
-    return Base(
-        **asdict(bundle.describe(path)),
-        format=decided.base_format.value,
-        virtual_size_bytes=part.size_bytes,
-        content=inspection_.base_content(decided.inspection),
-    )
-
-
-def _manifest(decided: Plan, base: Base, new: Path) -> Manifest:
-    source = decided.inspection.source
-    return Manifest(
-        schema=bundle.SCHEMA,
-        name=decided.name,
-        source=SourceImage(
-            file=source.path.name,
-            format=source.format.value,
-            virtual_size_bytes=source.virtual_size_bytes,
-        ),
-        kernel=bundle.describe(new / f"{decided.name}-kernel"),
-        ramdisk=bundle.describe(new / f"{decided.name}-ramdisk"),
-        base=base,
-        kernel_cmdline=decided.kernel_cmdline,
-        deployment=_deployed(decided.deployment),
-    )
-
-
-def _deployed(one: Deployment) -> Deployed:
-    return Deployed(
-        stateroot=one.stateroot,
-        checksum=one.checksum,
-        serial=one.serial,
-        bootcsum=one.bootcsum,
-        kernel_version=one.kernel_version,
-    )
-
-
-def _require_space(directory: Path, needed_bytes: int) -> None:
-    free = shutil.disk_usage(directory).free
-    if free < needed_bytes:
-        raise NoSpaceError(
-            f"{progress.size(needed_bytes)} are needed and {progress.size(free)} are free"
+    def _manifest(self) -> Manifest:
+        source, inspection = self.job.source, self.plan.inspection
+        return Manifest(
+            schema=bundle.SCHEMA,
+            name=self.job.name,
+            source=SourceImage(
+                file=source.path.name,
+                format=source.format.value,
+                virtual_size_bytes=source.virtual_size_bytes,
+            ),
+            kernel=bundle.describe(self._file("kernel")),
+            ramdisk=bundle.describe(self._file("ramdisk")),
+            base=Base(
+                **asdict(bundle.describe(self._file("base"))),
+                format=self.job.request.base_format.value,
+                virtual_size_bytes=inspection.base.size_bytes,
+                content=inspection_.base_content(inspection),
+            ),
+            kernel_cmdline=self.plan.kernel_cmdline,
+            deployment=planning.deployed(self.plan.deployment),
         )
+
+
+def _session(works: Sequence[_Work]) -> None:
+    """Do all that needs the appliance, for all images in one session of it."""
+    if not works:
+        return
+    try:
+        with progress.phase("starting the appliance"), ExitStack() as session:
+            appliances = session.enter_context(guest.session([work.drive for work in works]))
+            leave = session.pop_all()
+        with leave:
+            for work, appliance in zip(works, appliances, strict=True):
+                work.attempt(lambda work=work, appliance=appliance: work.look(appliance))
+    except Error as error:  # of the appliance itself
+        for work in works:
+            work.attempt(_raiser(error))
+
+
+def _raiser(error: Error) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def _edit(appliance: Appliance, decided: Plan) -> None:
+    layout = decided.inspection.layout
+    if decided.edited is not None:
+        with appliance.mounted(layout.root, boot=layout.boot, writable=True):
+            appliance.replace(decided.fstab, decided.edited.content)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ class Machine:
     def __init__(self, pool: Executor) -> None:
         self._pool = pool
         self.selected: str | None = None  # the disk that LVM sees, None for all
+        self.mounted: tuple[object, object] | None = None  # as / and as /boot
         self._deadline = time.monotonic() + SESSION_S
 
     def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -76,5 +77,5 @@ def _kill_qemu() -> None:
         except OSError:
             continue  # it ended meanwhile
         name, _, fields = rest.rpartition(") ")
-        if name.startswith("qemu") and int(fields.split()[1]) == os.getpid():
+        if name.startswith("qemu-system") and int(fields.split()[1]) == os.getpid():
             os.kill(int(pid), signal.SIGKILL)

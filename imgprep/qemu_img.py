@@ -6,12 +6,17 @@ colon or blank in them is read as syntax.
 
 import json
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from atomic_baremetal import command
+from atomic_baremetal.command import Started
 from atomic_baremetal.errors import CommandError, Error
 from imgprep.precheck import ImageFormat
 
+PROGRAM = "qemu-img"
 MEMORY_BYTES = 4 << 30  # address space; convert takes some hundred MB
 QUICK_S = 60
 COPY_S = 6 * 3600
@@ -23,22 +28,45 @@ class NoSpaceError(Error):
     """The file system that the output goes to is full."""
 
 
-def run(*arguments: str | Path, timeout_s: float) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A range of an overlay that hides what lies below it.
+
+    :param start_bytes: as a guest counts.
+    :param file_offset_bytes: where in the overlay's file it is, None for zeros.
+    """
+
+    start_bytes: int
+    size_bytes: int
+    file_offset_bytes: int | None
+
+
+def run(
+    *arguments: str | Path, timeout_s: float, program: str = PROGRAM, cwd: Path | None = None
+) -> str:
     """Run qemu-img with limited memory and return what it printed.
 
+    :param program: another one of the same package.
     :raises NoSpaceError: a write found the disk full.
     :raises CommandError: it is missing, failed or took too long.
     """
-    if shutil.which("qemu-img") is None:
-        raise CommandError("qemu-img: no such program", hint="install qemu-utils")
+    words = _limited(program, *arguments)
+    with _translated(program):
+        return command.run(*words, timeout_s=timeout_s, cwd=cwd, with_us=True).stdout
+
+
+def _limited(program: str, *arguments: str | Path) -> tuple[str | Path, ...]:
+    if shutil.which(program) is None:
+        raise CommandError(f"{program}: no such program", hint="install qemu-utils")
+    return ("prlimit", f"--as={MEMORY_BYTES}", program, *arguments)
+
+
+@contextmanager
+def _translated(program: str) -> Iterator[None]:
     try:
-        return command.run(
-            *("prlimit", f"--as={MEMORY_BYTES}", "qemu-img", *arguments),
-            timeout_s=timeout_s,
-            with_us=True,
-        ).stdout
+        yield
     except CommandError as error:
-        message = error.message.replace("prlimit", "qemu-img", 1)
+        message = error.message.replace("prlimit", program, 1)
         if NO_SPACE in message:
             raise NoSpaceError("the disk is full", hint="free some space and try again") from error
         raise CommandError(message, hint=error.hint) from error
@@ -93,3 +121,67 @@ def convert(source: str, target: Path, *, format_: ImageFormat) -> None:
     :raises NoSpaceError: the target's file system is full.
     """
     run("convert", "-O", format_, source, target, timeout_s=COPY_S)
+
+
+class Conversion:
+    """A conversion that runs beside us. Get one from :func:`converting`."""
+
+    def __init__(self, program: Started) -> None:
+        self._program = program
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        return self._program.is_running
+
+    def finish(self) -> None:
+        """Wait for its end, and raise as :func:`convert` does."""
+        with _translated(PROGRAM):
+            self._program.finish(COPY_S)
+
+
+@contextmanager
+def converting(source: str, target: Path, *, format_: ImageFormat) -> Iterator[Conversion]:
+    """Do as :func:`convert` while something else is done; leaving the context ends it."""
+    words = _limited(PROGRAM, "convert", "-O", format_, source, target)
+    with command.started(*words) as program:
+        yield Conversion(program)
+
+
+def changes(overlay: Path) -> list[Piece]:
+    """List what an overlay itself holds, by its place."""
+    told = run("map", "--output=json", "-f", "qcow2", overlay, timeout_s=QUICK_S)
+    return [
+        Piece(
+            start_bytes=one["start"],
+            size_bytes=one["length"],
+            file_offset_bytes=None if one["zero"] else one["offset"],
+        )
+        for one in json.loads(told)
+        if one["depth"] == 0
+    ]
+
+
+def write(
+    target: Path, pieces: Iterable[tuple[int, int, Path | None]], *, format_: ImageFormat
+) -> None:
+    """Write pieces over what an image holds, as a guest would.
+
+    :param pieces: place and size in bytes, and the file with the content, None for zeros. The files
+        lie in one directory and their names are plain words.
+    :raises NoSpaceError: the target's file system is full.
+    """
+    commands: list[str | Path] = []
+    directory = None
+    for start, size, content in pieces:
+        if content is not None:
+            directory = content.parent
+        what = "-z -u" if content is None else f"-s {content.name}"
+        commands += ["-c", f"write -q {what} {start} {size}"]
+    if commands:
+        run(
+            *("-t", "unsafe", "-f", format_, *commands, target),  # it is flushed with the bundle
+            timeout_s=COPY_S,
+            program="qemu-io",
+            cwd=directory,
+        )

@@ -27,7 +27,6 @@ from imgprep.bundle import Bundle, File
 
 LOG = logging.getLogger(__name__)
 SHA256 = "atomic_baremetal_sha256"
-VISIBILITIES = ("public", "private", "shared", "community")
 UPLOADING = ".uploading"  # what the base's name ends in until it is whole
 CHUNK_BYTES = 1 << 20
 ACTIVE_S = 600  # Glance may hash or copy after the last byte

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from imgprep import appliance, convert, qemu_img
+from imgprep import appliance, base, convert
 from imgprep.bundle import Bundle
+from imgprep.partition_table import Extent
+from imgprep.precheck import ImageFormat
 from tests.fixtures import make_atomic_image
 from tests.functional import glance
 
@@ -77,16 +79,14 @@ def converted(
     """Convert the default deployment; on the way, apply the method of 2014 to the same overlay."""
     place = tmp_path_factory.mktemp("bundle")
     by_2014 = place / "by-2014"
-    original = qemu_img.convert
+    original = base.update
 
-    def spy(source: str, target: Path, *, format_: qemu_img.ImageFormat) -> None:
-        overlays = list(place.glob(".small.imgprep/run-*/overlay.qcow2"))
-        assert len(overlays) == 1
-        extract_by_2014(overlays[0], by_2014)
-        original(source, target, format_=format_)
+    def spy(target: Path, overlay: Path, extent: Extent, *, format_: ImageFormat) -> None:
+        extract_by_2014(overlay, by_2014)
+        original(target, overlay, extent, format_=format_)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qemu_img, "convert", spy)
+        patch.setattr(base, "update", spy)
         made = convert.convert(convert.Request(image=image, directory=place / "small"))
     return Converted(bundle=made, by_2014=by_2014)
 

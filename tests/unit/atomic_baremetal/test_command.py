@@ -64,15 +64,17 @@ def test_a_program_over_its_time_is_killed() -> None:
 
 
 def test_a_program_beside_us() -> None:
-    with started("sh", "-c", "echo x; echo y >&2") as finish:
-        assert finish(10).stdout == "x\n"
-    with started("sh", "-c", "echo why >&2; exit 3") as finish:
+    with started("sh", "-c", "echo x; echo y >&2") as program:
+        assert program.finish(10).stdout == "x\n"
+        assert not program.is_running
+    with started("sh", "-c", "echo why >&2; exit 3") as program:
         with pytest.raises(CommandError) as caught:
-            finish(10)
+            program.finish(10)
         assert str(caught.value) == "sh failed with status 3: why"
-    with started("sleep", "60") as finish:
+    with started("sleep", "60") as program:
+        assert program.is_running
         with pytest.raises(CommandError) as caught:
-            finish(0.2)
+            program.finish(0.2)
         assert str(caught.value) == "sleep did not end within 0.2 seconds and was killed"
     with pytest.raises(CommandError) as caught, started("no-such-program"):
         pass

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from imgprep import convert, progress
+from imgprep import plan, progress
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from imgprep import convert, progress
     ],
 )
 def test_name_of(image: str, name: str) -> None:
-    assert convert.name_of(Path(image)) == name
+    assert plan.name_of(Path(image)) == name
 
 
 @pytest.mark.parametrize(
