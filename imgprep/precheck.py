@@ -123,10 +123,10 @@ def _established(image: Path, file: BinaryIO, size_bytes: int) -> tuple[ImageFor
 def _inspected(image: Path, file: BinaryIO) -> FileInspector:
     """Ask the inspector, which is shown the head of the file."""
     wrapper = format_inspector.InspectWrapper(BytesIO(file.read(HEAD_BYTES)))
-    while wrapper.read(CHUNK_BYTES):
-        pass
-    wrapper.close()
     try:
+        while wrapper.read(CHUNK_BYTES) and wrapper.formats is None:
+            pass
+        wrapper.close()
         found = sorted(wrapper.formats or (), key=str)
     except Exception as error:  # the inspector trips over some texts; whatever it is, it says no
         raise ImageError(f"{image}: not a disk image", hint="its header cannot be read") from error
