@@ -1,0 +1,194 @@
+"""Kill conversions at chosen points, run them again, and look for what is lost or left.
+
+python -m tests.functional.imgprep.killing IMAGE [TIMES]     all points, so often each
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from imgprep import bundle
+from imgprep.bundle import Bundle
+
+HERE = Path(__file__).parent
+MARK = "IMGPREP_TEST_RUN"
+GONE_S = 10.0  # libguestfs looks every two seconds whether its caller is alive
+POINTS = (
+    "os.mkdir {home}/.out.imgprep 1",
+    "open {home}/.out.imgprep 1",
+    "fcntl.flock 1",
+    "os.mkdir .out.imgprep/run-* 1",
+    "os.mkdir run-*/bundle 1",
+    "start qemu-img create 1",
+    "start qemu-img convert 1",
+    "open run-*/sectors 1",
+    "start qemu-img convert 2",
+    "guestfs.set_tmpdir 1",
+    "guestfs.launch 1",
+    "guestfs.launch 1+0.05",
+    "guestfs.launch 1+0.5",
+    "guestfs.launch 1+2",
+    "guestfs.launch 1+5",
+    "guestfs.blkid 1",
+    "guestfs.lvs 1",
+    "guestfs.mount_ro 2+0.1",
+    "guestfs.pread 1",
+    "guestfs.download 1",
+    "guestfs.download 2",
+    "guestfs.remount 1",
+    "guestfs.write 1",
+    "guestfs.shutdown 1",
+    "guestfs.shutdown 1+0.02",
+    "start qemu-img map 1",
+    "open run-*/piece-1 1",
+    "start qemu-io unsafe 1",
+    "start qemu-io unsafe 1+0.02",
+    "os.remove run-*/piece-0 1",
+    "open bundle/small-base 1",
+    "open bundle/small.json 1",
+    "open bundle/small-base 2",
+    "os.rename run-*/bundle 1|ctypes.dlsym renameat2 1",
+    "shutil.rmtree {home}/.out.imgprep 1",
+    "os.rmdir {home}/.out.imgprep 1",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A directory that the bundle `out` is made in, and a run's environment.
+
+    :param before: what a bundle that was there before the kill says, None when there was none.
+    """
+
+    home: Path
+    before: Bundle | None
+
+    @property
+    def out(self) -> Path:
+        return self.home / "out"
+
+    def arguments(self, image: Path) -> tuple[str | Path, ...]:
+        return ("atomic-to-pxe", image, "-o", self.out, "--name", "small")
+
+    def environment(self, mark: str) -> dict[str, str]:
+        temporary = self.home.with_suffix(".tmp")
+        temporary.mkdir(exist_ok=True)
+        # the appliance is cached where temporary files go, unless told otherwise
+        own = {MARK: mark, "TMPDIR": str(temporary), "LIBGUESTFS_CACHEDIR": "/var/tmp"}
+        return {**os.environ, **own, "PYTHONPATH": str(HERE.parents[2])}
+
+
+def kill_at(point: str, image: Path, place: Place) -> None:
+    """Run until the point, and check what is there right after the kill.
+
+    The final name holds what was there before, the whole new bundle, or nothing; and no process of
+    that run is left after a while.
+    """
+    mark = uuid.uuid4().hex
+    point = point.format(home=place.home.name)
+    argv = [sys.executable, HERE / "killed.py", point, *place.arguments(image)]
+    done = subprocess.run(argv, env=place.environment(mark), capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, (point, done.returncode, done.stderr)
+    if place.out.exists() or place.before is not None:
+        bundle.verify(bundle.load(place.out))
+    limit = time.monotonic() + GONE_S
+    while alive := marked(mark):
+        assert time.monotonic() < limit, (point, alive)
+        time.sleep(0.1)
+
+
+def killed_and_run_again(point: str, image: Path, place: Place) -> Bundle:
+    kill_at(point, image, place)
+    return run_again(image, place)
+
+
+def run_again(image: Path, place: Place) -> Bundle:
+    """Run to the end, and check that nothing else is there afterwards."""
+    mark = uuid.uuid4().hex
+    argv = [sys.executable, "-m", "imgprep", *place.arguments(image)]
+    done = subprocess.run(argv, env=place.environment(mark), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = whole_and_alone(place)
+    assert marked(mark) == []
+    return made
+
+
+def whole_and_alone(place: Place) -> Bundle:
+    """Check that there is a bundle, all of it, and nothing else."""
+    made = bundle.load(place.out)
+    bundle.verify(made)
+    assert [path.name for path in place.home.iterdir()] == ["out"]
+    assert sorted(path.name for path in place.out.iterdir()) == [
+        *("small-base", "small-kernel", "small-ramdisk", "small.json")
+    ]
+    assert list(place.home.with_suffix(".tmp").iterdir()) == []
+    return made
+
+
+def marked(mark: str) -> list[str]:
+    """List the processes that came from one run, whosever children they are by now."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if wanted in environ.read_bytes().split(b"\0"):
+                found.append((environ.parent / "cmdline").read_text().replace("\0", " ")[:80])
+        except OSError:
+            continue  # it has ended
+    return [command for command in found if command]
+
+
+def sockets() -> set[Path]:
+    """List the appliances' sockets that nobody holds."""
+    in_use = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()}
+    return {path for path in Path("/tmp").glob("libguestfs??????/*") if str(path) not in in_use}
+
+
+def old_bundle(like: Bundle, out: Path) -> Bundle:
+    """Put another bundle of the same name in the place."""
+    shutil.copytree(like.directory, out)
+    manifest = replace(like.manifest, kernel_cmdline="root=old")
+    bundle.write_manifest(out, manifest)
+    return Bundle(directory=out, manifest=manifest)
+
+
+def main() -> None:
+    image, times = Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    work = Path(f"killing-{os.getpid()}").absolute()
+    work.mkdir()
+    (work / "first").mkdir()
+    first = run_again(image, Place(home=work / "first", before=None))
+    wrong = 0
+    for turn, (number, point) in product(range(times), enumerate(POINTS)):
+        home = work / f"{number}-{turn}"
+        home.mkdir()
+        # every other time there is a bundle already, which must not be lost
+        before = old_bundle(first, home / "out") if turn % 2 else None
+        there, began = sockets(), time.monotonic()
+        try:
+            made = killed_and_run_again(point, image, Place(home=home, before=before))
+            left = sockets() - there
+            assert not left, left
+            for part in ("kernel", "ramdisk", "kernel_cmdline", "deployment", "source"):
+                assert getattr(made.manifest, part) == getattr(first.manifest, part)
+            verdict = "ok"
+        except AssertionError as error:
+            wrong += 1
+            verdict = f"WRONG: {error}"
+        print(f"{point:60} {turn} {time.monotonic() - began:5.1f} s {verdict}", flush=True)
+        shutil.rmtree(home)
+        shutil.rmtree(home.with_suffix(".tmp"), ignore_errors=True)
+    print(f"{len(POINTS)} points, {times} times each: {wrong} wrong", flush=True)
+    shutil.rmtree(work)
+    sys.exit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main()
