@@ -25,7 +25,7 @@ from imgprep.headers import ImageFile, RefusedError, probe, qcow2, vdi, vhdx, vm
 # The inspector reads to a file's end where a format may have something there, and a sparse file's
 # end can be exabytes away. All that it decides by is in front, but for a VMDK's footer.
 HEAD_BYTES = 4 << 20
-CHUNK_BYTES = 4096
+CHUNK_BYTES = 32 << 10
 VIRTUAL_SIZE_LIMIT_BYTES = 8 << 40
 SECTOR = 512
 TRAILER_BYTES = 512
