@@ -12,7 +12,7 @@ IMAGE := Debian-Atomic-12-x86_64.qcow2
 SHELL_SCRIPTS = git ls-files -z | xargs -0 awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh( |$$)/ { print FILENAME }'
 PYTEST := $(BIN)/pytest --durations=8
 
-.PHONY: help venv demo test e2e lint types unit functional docs sample-image ramdisk clean
+.PHONY: help venv demo test e2e lint types unit functional fuzz docs sample-image ramdisk clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ unit: venv
 
 functional: venv
 	$(PYTEST) --numprocesses=2 --dist=loadfile tests/functional
+
+fuzz: venv  ## a million inputs, guided by coverage, to each parser that sees an image's bytes
+	nice -n 19 $(BIN)/python -m tests.fuzz.run --inputs 1000000
 
 e2e: venv  ## the lab: conversion, Glance, two deployed nodes, reboots, release
 	$(PYTEST) --capture=no tests/e2e

@@ -11,7 +11,7 @@ from imgprep.layout import WHOLE_DISK, Menu
 from imgprep.precheck import ImageError
 
 ENTRY_LIMIT_BYTES = 64 << 10
-MENU_LIMIT_BYTES = 1 << 20
+MENU_LIMIT_BYTES = 256 << 10
 ENTRIES_LIMIT = 100
 PARSERS: dict[Menu, Callable[[str, str], list[Entry]]] = {
     Menu.LOADER_GRUB: grub_cfg.parse,
