@@ -5,6 +5,7 @@ colon or blank in them is read as syntax.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -50,15 +51,20 @@ def run(
     :raises NoSpaceError: a write found the disk full.
     :raises CommandError: it is missing, failed or took too long.
     """
-    words = _limited(program, *arguments)
+    words = _limited(program, *arguments, timeout_s=timeout_s)
     with _translated(program):
         return command.run(*words, timeout_s=timeout_s, cwd=cwd, with_us=True).stdout
 
 
-def _limited(program: str, *arguments: str | Path) -> tuple[str | Path, ...]:
+def _limited(program: str, *arguments: str | Path, timeout_s: float) -> tuple[str | Path, ...]:
+    """Have a program run with limits of the kernel's; it leaves no memory of the image's on disk.
+
+    :param timeout_s: seconds of processor: what we stop after that time is seldom what waits.
+    """
     if shutil.which(program) is None:
         raise CommandError(f"{program}: no such program", hint="install qemu-utils")
-    return ("prlimit", f"--as={MEMORY_BYTES}", program, *arguments)
+    limits = (f"--as={MEMORY_BYTES}", f"--cpu={math.ceil(timeout_s)}", "--core=0")
+    return ("prlimit", *limits, program, *arguments)
 
 
 @contextmanager
@@ -99,7 +105,7 @@ def read(
     end = -(-(offset_bytes + size_bytes) // SECTOR_BYTES) * SECTOR_BYTES
     wanted = extent(image, format_=format_, offset_bytes=start, size_bytes=end - start)
     try:
-        convert(wanted, scratch, format_=ImageFormat.RAW)
+        run("convert", "-O", ImageFormat.RAW, wanted, scratch, timeout_s=QUICK_S)
         return scratch.read_bytes()[offset_bytes - start :][:size_bytes]
     finally:
         scratch.unlink(missing_ok=True)
@@ -143,7 +149,7 @@ class Conversion:
 @contextmanager
 def converting(source: str, target: Path, *, format_: ImageFormat) -> Iterator[Conversion]:
     """Do as :func:`convert` while something else is done; leaving the context ends it."""
-    words = _limited(PROGRAM, "convert", "-O", format_, source, target)
+    words = _limited(PROGRAM, "convert", "-O", format_, source, target, timeout_s=COPY_S)
     with command.started(*words) as program:
         yield Conversion(program)
 
