@@ -19,7 +19,7 @@ from typing import Any
 
 from atomic_baremetal import command, durable, paths
 from atomic_baremetal.errors import CommandError, Error
-from imgprep import partition_table, qemu_img, sectors
+from imgprep import partition_table, qemu_img, sectors, unpacked_kernel
 from imgprep.layout import Content, Partition, Volume, content_of
 from imgprep.luks import Key
 from imgprep.machine import Machine
@@ -402,6 +402,22 @@ def session(drives: Sequence[Drive]) -> Iterator[list[Appliance]]:
     accelerator_ = accelerator()
     with ThreadPoolExecutor(1) as pool:
         machine = Machine(pool)
+        handle = _up(machine, accelerator_, drives)
+        try:
+            alone = len(drives) == 1
+            yield [
+                Appliance(machine, handle, drive, disk, alone=alone)
+                for drive, disk in zip(drives, DISKS, strict=False)
+            ]
+            machine.call(handle.shutdown)
+        finally:
+            machine.close(handle)
+
+
+def _up(machine: Machine, accelerator_: Accelerator | None, drives: Sequence[Drive]) -> Any:
+    """Launch an appliance on disks and return its handle, which the caller closes."""
+    unpacked = accelerator_ is Accelerator.TCG and "LIBGUESTFS_HV" not in os.environ
+    while True:
         handle = machine.call(_handle, accelerator_)
         try:
             # what it leaves when we are killed goes with the workplace that the overlay is in
@@ -414,15 +430,24 @@ def session(drives: Sequence[Drive]) -> Iterator[list[Appliance]]:
                     cachemode="unsafe",
                     blocksize=drive.sector_size_bytes,
                 )
-            machine.call(handle.launch)
-            alone = len(drives) == 1
-            yield [
-                Appliance(machine, handle, drive, disk, alone=alone)
-                for drive, disk in zip(drives, DISKS, strict=False)
-            ]
-            machine.call(handle.shutdown)
-        finally:
+            if unpacked:
+                cached = Path(handle.get_cachedir(), f".guestfs-{os.geteuid()}", "appliance.d")
+                with unpacked_kernel.wrapper(cached / "kernel", handle.get_hv()) as script:
+                    if script is not None:
+                        machine.call(handle.set_hv, str(script))
+                    machine.call(handle.launch)
+            else:
+                machine.call(handle.launch)
+            return handle
+        except ImageError as error:
             machine.close(handle)
+            if not unpacked:
+                raise
+            LOG.info("once more, with the appliance's own kernel: %s", error)
+            unpacked = False
+        except BaseException:
+            machine.close(handle)
+            raise
 
 
 def _handle(accelerator_: Accelerator | None) -> Any:
