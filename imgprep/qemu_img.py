@@ -59,7 +59,7 @@ def run(
 def _limited(program: str, *arguments: str | Path, timeout_s: float) -> tuple[str | Path, ...]:
     """Have a program run with limits of the kernel's; it leaves no memory of the image's on disk.
 
-    :param timeout_s: seconds of processor: what we stop after that time is seldom what waits.
+    :param timeout_s: as many seconds of processor it may use.
     """
     if shutil.which(program) is None:
         raise CommandError(f"{program}: no such program", hint="install qemu-utils")

@@ -68,6 +68,25 @@ def test_failures_name_qemu_img(fake: Path, then: str, said: str) -> None:
     assert str(error.value) == said
 
 
+def test_it_runs_with_limits(fake: Path) -> None:
+    limits = "ulimit -Sv; ulimit -Hv; ulimit -St; ulimit -Ht; ulimit -c"
+    (fake / "then").write_text(f"({limits}) > {fake}/limits\n")
+    qemu_img.convert("x", fake / "target", format_=ImageFormat.RAW)
+    memory, time = str(qemu_img.MEMORY_BYTES >> 10), str(qemu_img.COPY_S)
+    assert (fake / "limits").read_text().split() == [memory, memory, time, time, "0"]
+
+
+def test_what_does_not_end_is_ended(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (fake / "then").write_text("while :; do :; done\n")
+    monkeypatch.setattr(qemu_img, "QUICK_S", 1)
+    with pytest.raises(CommandError) as error:
+        qemu_img.measure("x")
+    assert str(error.value) in (  # by its time on the clock, or by that of the processor
+        "qemu-img did not end within 1 seconds and was killed",
+        "qemu-img was killed by SIGKILL",
+    )
+
+
 def test_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(CommandError) as error:
