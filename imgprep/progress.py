@@ -44,7 +44,7 @@ def counted(doing: str, *, total_bytes: int) -> Iterator[Callable[[int], None]]:
     """
     start = time.monotonic()
     if sys.stderr.isatty() and LOG.isEnabledFor(logging.INFO):
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
         with Progress(
             *columns, TimeElapsedColumn(), console=output.console(), transient=True
         ) as bar:
