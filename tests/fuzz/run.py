@@ -22,7 +22,7 @@ from tests.fuzz.targets import TARGETS
 
 INPUT_LIMIT_S = 5
 MEMORY_LIMIT_MB = 1024
-LONGEST_BYTES = 8192
+LONGEST_BYTES = 4096
 EXECUTED = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 SLOWEST = re.compile(r"stat::slowest_unit_time_sec:\s+(\d+)")
 COVERED = re.compile(r"cov: (\d+) ")

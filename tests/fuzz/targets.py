@@ -348,7 +348,7 @@ TARGETS: Mapping[str, Target] = {
             "uki ",
         ),
         seeds=(BLS.encode(),),
-        share=12,
+        share=14,
         largest=(b"\0" + b"options a\n" * 6500, b"\0" + b"initrd /a\n" * 6500),
     ),
     "grub_cfg": Target(
@@ -374,7 +374,7 @@ TARGETS: Mapping[str, Target] = {
             ">",
         ),
         seeds=(GRUB.encode(),),
-        share=16,
+        share=11,
         largest=tuple(
             (unit * MENU_BYTES)[:MENU_BYTES]
             for unit in (
@@ -406,7 +406,7 @@ TARGETS: Mapping[str, Target] = {
             "ostree=",
         ),
         seeds=(SYSLINUX.encode(),),
-        share=12,
+        share=13,
         largest=tuple(
             (unit * MENU_BYTES)[:MENU_BYTES]
             for unit in (b"label a\nlinux b\n", b"append a ", b"\n")
@@ -427,7 +427,7 @@ TARGETS: Mapping[str, Target] = {
             "//",
         ),
         seeds=(FSTAB,),
-        share=12,
+        share=14,
         largest=tuple(
             (unit * FSTAB_BYTES)[:FSTAB_BYTES]
             for unit in (b"\n", b"/dev/a /boot\n", b"\\040", b" ")
@@ -437,14 +437,14 @@ TARGETS: Mapping[str, Target] = {
         run=run_kernel_arguments,
         words=("root=", "ostree=", '"', "=", "\x1b"),
         seeds=(f'root=/dev/sda1 {OSTREE} dyndbg="file a +p" x'.encode(),),
-        share=12,
+        share=14,
         largest=(b"a " * 32768, b'"' * 65536),
     ),
     "ostree_link": Target(
         run=run_ostree_link,
         words=("/ostree/", "boot.0", "boot.1", "/deploy/", ".0", "..", "/os/"),
         seeds=(LINK,),
-        share=6,
+        share=8,
         largest=(b"/" * 65536,),
     ),
     "manifest": Target(
@@ -464,7 +464,7 @@ TARGETS: Mapping[str, Target] = {
             "\\ud800",
         ),
         seeds=(MANIFEST,),
-        share=12,
+        share=13,
         largest=tuple(
             (unit * MANIFEST_BYTES)[:MANIFEST_BYTES] for unit in (b"[", b'{"a":', b"9", b"\\u0000")
         ),
@@ -473,7 +473,7 @@ TARGETS: Mapping[str, Target] = {
         run=run_partition_table,
         words=("EFI PART", "Uª"),
         seeds=TABLES,
-        share=6,
+        share=8,
     ),
     "precheck": Target(
         run=run_precheck,
@@ -501,6 +501,6 @@ TARGETS: Mapping[str, Target] = {
             *(packed(image, flags=REPAIRED) for image, _, _ in hostile.GOOD.values()),
             *(packed(one.image) for one in hostile.ALL if len(packed(one.image)) < 4096),
         ),
-        share=12,
+        share=5,
     ),
 }
