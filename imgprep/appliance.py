@@ -19,7 +19,7 @@ from typing import Any
 
 from atomic_baremetal import command, durable, paths
 from atomic_baremetal.errors import CommandError, Error
-from imgprep import partition_table, qemu_img, sectors, unpacked_kernel
+from imgprep import partition_table, qemu_img, sectors, unpacked_kernel, workplace
 from imgprep.layout import Content, Partition, Volume, content_of
 from imgprep.luks import Key
 from imgprep.machine import Machine
@@ -400,9 +400,9 @@ def session(drives: Sequence[Drive]) -> Iterator[list[Appliance]]:
     if len(drives) > len(DISKS):
         raise ImageError(f"one appliance takes {len(DISKS)} disks, not {len(drives)}")
     accelerator_ = accelerator()
-    with ThreadPoolExecutor(1) as pool:
+    with workplace.temporary() as scratch, ThreadPoolExecutor(1) as pool:
         machine = Machine(pool)
-        handle = _up(machine, accelerator_, drives)
+        handle = _up(machine, accelerator_, drives, scratch)
         try:
             alone = len(drives) == 1
             yield [
@@ -414,14 +414,17 @@ def session(drives: Sequence[Drive]) -> Iterator[list[Appliance]]:
             machine.close(handle)
 
 
-def _up(machine: Machine, accelerator_: Accelerator | None, drives: Sequence[Drive]) -> Any:
+def _up(
+    machine: Machine, accelerator_: Accelerator | None, drives: Sequence[Drive], scratch: Path
+) -> Any:
     """Launch an appliance on disks and return its handle, which the caller closes."""
     unpacked = accelerator_ is Accelerator.TCG and "LIBGUESTFS_HV" not in os.environ
     while True:
         handle = machine.call(_handle, accelerator_)
         try:
-            # what it leaves when we are killed goes with the workplace that the overlay is in
-            machine.call(handle.set_tmpdir, str(drives[0].overlay.parent))
+            # what it leaves when we are killed goes with that workplace; those of the images go as
+            # soon as one of them is refused
+            machine.call(handle.set_tmpdir, str(scratch))
             for drive in drives:
                 machine.call(
                     handle.add_drive_opts,
