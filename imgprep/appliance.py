@@ -3,55 +3,42 @@
 No kernel of this host ever mounts what an image holds. The only module that imports guestfs.
 """
 
-import json
 import logging
 import os
-import platform
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atomic_baremetal import command, durable, paths
-from atomic_baremetal.errors import CommandError, Error
-from imgprep import partition_table, qemu_img, sectors, unpacked_kernel, workplace
+from atomic_baremetal.errors import Error
+from imgprep import unpacked_kernel, workplace
+from imgprep.accelerator import Accelerator, accelerator
+from imgprep.drive import Drive
 from imgprep.layout import Content, Partition, Volume, content_of
 from imgprep.luks import Key
 from imgprep.machine import Machine
-from imgprep.partition_table import Table
-from imgprep.precheck import ImageError, ImageFormat
+from imgprep.precheck import ImageError
 
 LOG = logging.getLogger(__name__)
 DISKS = [f"/dev/sd{letter}" for letter in "abcdefghijklmnopqrstuvwxy"]  # z is the appliance's own
 SUBVOLUMES_LIMIT = 100
 NO_END, NO_NAME = "Too many levels of symbolic links", "File name too long"
-QCOW2_SIZE_AT = 24  # 8 bytes, big endian; the overlay is of our own making
 PREAD_BYTES = 2 << 20
 UNKNOWN = ((), None)  # something is mounted, and nobody is to rely on it
-PROBE_S = 60  # an appliance that works at all with KVM is up in 5 s
 
 
 class MountError(ImageError):
     """A file system that the appliance's kernel does not mount."""
 
 
-class Accelerator(StrEnum):
-    """How the appliance's processor runs."""
-
-    KVM = "kvm"
-    TCG = "tcg"
-
-
 class Appliance:
     """One disk of a launched appliance. Get one from :func:`launched`."""
 
     def __init__(
-        self, machine: Machine, handle: Any, drive: "Drive", disk: str, *, alone: bool
+        self, machine: Machine, handle: Any, drive: Drive, disk: str, *, alone: bool
     ) -> None:
         self._machine = machine
         self._handle = handle
@@ -339,47 +326,6 @@ def _group(path: str) -> str:
     return path.removeprefix("/dev/").partition("/")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drive:
-    """A disk for an appliance.
-
-    :param overlay: a qcow2 file; it will be written to: mounting alone may replay a journal.
-    """
-
-    overlay: Path
-    size_bytes: int
-    sector_size_bytes: int
-    table: Table | None
-
-    @classmethod
-    def of(cls, overlay: Path) -> "Drive":
-        """Read off a disk's first bytes how large its sectors are and where its partitions."""
-        with overlay.open("rb") as file:
-            file.seek(QCOW2_SIZE_AT)
-            size = int.from_bytes(file.read(8))
-        head = _read(overlay, 0, min(partition_table.HEAD_BYTES, size))
-
-        def read(offset_bytes: int, size_bytes: int) -> bytes:
-            end = min(offset_bytes + size_bytes, size)
-            if end <= max(offset_bytes, len(head)):
-                return head[offset_bytes:end]
-            return _read(overlay, offset_bytes, end - offset_bytes)
-
-        sector = sectors.detect(read, disk_size_bytes=size)
-        table = partition_table.parse(head, sector_size_bytes=sector, disk_size_bytes=size)
-        return cls(overlay=overlay, size_bytes=size, sector_size_bytes=sector, table=table)
-
-
-def _read(overlay: Path, offset_bytes: int, size_bytes: int) -> bytes:
-    return qemu_img.read(
-        overlay,
-        format_=ImageFormat.QCOW2,
-        offset_bytes=offset_bytes,
-        size_bytes=size_bytes,
-        scratch=overlay.with_name("sectors"),
-    )
-
-
 @contextmanager
 def launched(overlay: Path) -> Iterator[Appliance]:
     """Run an appliance on a qcow2 file, and end it in any case.
@@ -475,56 +421,8 @@ def _handle(accelerator_: Accelerator | None) -> Any:
     return handle
 
 
-def accelerator() -> Accelerator | None:
-    """Decide how the appliance's processor runs; None when the user has decided.
-
-    /dev/kvm may be there and open and still run no guest. So KVM is believed only after an
-    appliance came up with it, once per boot of this machine.
-    """
-    if "LIBGUESTFS_BACKEND_SETTINGS" in os.environ:
-        return None
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        verdict = Accelerator.TCG
-    else:
-        verdict = _remembered() or _probed()
-    if verdict is Accelerator.TCG:
-        LOG.info("no usable KVM here: the appliance is emulated, which takes some seconds longer")
-    return verdict
-
-
-def _verdict_file() -> Path:
-    return paths.cache() / "appliance" / "accelerator.json"
-
-
-def _machine() -> dict[str, str]:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return {"boot_id": boot, "kernel": platform.release()}
-
-
-def _remembered() -> Accelerator | None:
-    try:
-        known = json.loads(_verdict_file().read_text())
-        verdict = Accelerator(known.pop("accelerator"))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None  # never asked, or not written by us: ask
-    return verdict if known == _machine() else None
-
-
-def _probed() -> Accelerator:
-    LOG.info("trying KVM once ...")
-    try:
-        command.run(sys.executable, "-m", "imgprep.appliance", timeout_s=PROBE_S)
-    except CommandError as error:
-        LOG.debug("KVM does not work here: %s", error)
-        verdict = Accelerator.TCG
-    else:
-        verdict = Accelerator.KVM
-    durable.write(_verdict_file(), json.dumps({"accelerator": verdict, **_machine()}))
-    return verdict
-
-
 def _probe() -> None:
-    """Launch an appliance with KVM: what the child process of :func:`_probed` does."""
+    """Launch an appliance with KVM: what the child process that imgprep.accelerator starts does."""
     handle = _handle(Accelerator.KVM)
     handle.add_drive_opts("/dev/null", format="raw")
     handle.launch()

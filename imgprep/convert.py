@@ -20,9 +20,10 @@ from imgprep import appliance as guest
 from imgprep import base, bundle, overlay, progress
 from imgprep import inspect as inspection_
 from imgprep import plan as planning
-from imgprep.appliance import Appliance, Drive
+from imgprep.appliance import Appliance
 from imgprep.base import Copy
 from imgprep.bundle import Base, Bundle, Manifest, SourceImage
+from imgprep.drive import Drive
 from imgprep.partition_table import Extent
 from imgprep.plan import Job, Plan, Request
 from imgprep.precheck import ImageError

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from imgprep import appliance
-from imgprep.appliance import Accelerator
+from imgprep import accelerator
+from imgprep.accelerator import Accelerator
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
@@ -16,7 +16,7 @@ def verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the verdict is kept, on a machine with a /dev/kvm that opens."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("LIBGUESTFS_BACKEND_SETTINGS", raising=False)
-    monkeypatch.setattr(appliance.os, "access", lambda _path, _mode: True)
+    monkeypatch.setattr(accelerator.os, "access", lambda _path, _mode: True)
     return tmp_path / "atomic-baremetal" / "appliance" / "accelerator.json"
 
 
@@ -29,7 +29,7 @@ def probe(
     fake.write_text(f'#!/bin/sh\necho "$*" >> {runs}\n{script}\n')
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
-    monkeypatch.setattr(appliance, "PROBE_S", limit_s)
+    monkeypatch.setattr(accelerator, "PROBE_S", limit_s)
     return runs
 
 
@@ -49,7 +49,7 @@ def test_kvm_is_tried_once_and_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs = probe(tmp_path, monkeypatch, script)
-    assert [appliance.accelerator(), appliance.accelerator()] == [found, found]
+    assert [accelerator.accelerator(), accelerator.accelerator()] == [found, found]
     assert runs.read_text() == "-m imgprep.appliance\n"
     assert json.loads(verdict.read_text()) == {
         "accelerator": found,
@@ -62,7 +62,7 @@ def test_a_kvm_that_hangs_is_no_kvm(
     verdict: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probe(tmp_path, monkeypatch, "exec sleep 60", limit_s=0.3)
-    assert appliance.accelerator() is Accelerator.TCG
+    assert accelerator.accelerator() is Accelerator.TCG
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_another_boots_verdict_is_not_believed(
     verdict.parent.mkdir(parents=True)
     verdict.write_text(known)
     probe(tmp_path, monkeypatch, "exit 0")
-    assert appliance.accelerator() is Accelerator.KVM
+    assert accelerator.accelerator() is Accelerator.KVM
 
 
 def test_what_the_user_set_is_honoured(verdict: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_kvm")
-    assert appliance.accelerator() is None
+    assert accelerator.accelerator() is None
 
 
 def test_without_kvm_nothing_is_tried(
@@ -96,9 +96,9 @@ def test_without_kvm_nothing_is_tried(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     runs = probe(tmp_path, monkeypatch, "exit 0")
-    monkeypatch.setattr(appliance.os, "access", lambda _path, _mode: False)
+    monkeypatch.setattr(accelerator.os, "access", lambda _path, _mode: False)
     with caplog.at_level("INFO"):
-        assert appliance.accelerator() is Accelerator.TCG
+        assert accelerator.accelerator() is Accelerator.TCG
     assert not runs.exists()
     assert caplog.messages == [
         "no usable KVM here: the appliance is emulated, which takes some seconds longer"
