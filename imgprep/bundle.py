@@ -16,6 +16,7 @@ from typing import Any
 from atomic_baremetal import durable, kernel_arguments
 from atomic_baremetal.errors import Error
 from imgprep import precheck, progress, workplace
+from imgprep.headers import probe
 from imgprep.precheck import ImageFormat
 
 SCHEMA = 1
@@ -273,6 +274,10 @@ def _wrong(bundle: Bundle, file: File) -> str | None:
 def _wrong_base(path: Path, base: Base) -> str | None:
     """Look into the base's header: who opens the base trusts the format in its manifest."""
     if base.format == ImageFormat.RAW:
+        with path.open("rb") as file:
+            others = probe.formats(file.read(probe.PROBED_BYTES))
+        if others and not (others == ["luks"] and base.content == "luks"):
+            return f"{base.file} is raw and looks like {', '.join(others)}, too"
         found = path.stat().st_size
     else:
         source = precheck.check(path)

@@ -54,6 +54,21 @@ def directory(tmp_path: Path) -> Path:
     return place
 
 
+def test_a_raw_base_that_passes_for_another_image_is_found(directory: Path) -> None:
+    """Who opens it without being told its format would open what its header names."""
+    content = b"QFI\xfb" + BASE[4:]
+    (directory / "x-base").write_bytes(content)
+    data = copy.deepcopy(MANIFEST)
+    data["base"] |= file_json("x-base", content)
+    (directory / "x.json").write_text(json.dumps(data))
+    with pytest.raises(BundleError) as error:
+        bundle.verify(bundle.load(directory))
+    assert str(error.value) == (
+        f"the bundle {directory} is damaged: x-base is raw and looks like qcow2, too"
+        " (make it again)"
+    )
+
+
 def test_a_manifest_survives_reading_and_writing(directory: Path) -> None:
     loaded = bundle.load(directory)
     assert loaded.manifest.to_json() == MANIFEST
