@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.functional.imgprep.killing import Place, kill_at, sockets, whole_and_alone
+from tests.functional.imgprep.killing import Place, kill_at, left_since, sockets, whole_and_alone
 
 POINTS = (
     "os.mkdir run-*/bundle 1",
@@ -44,4 +44,4 @@ def test_a_run_after_killed_ones_finds_its_way_and_keeps_others_out(
         " (wait for it, or name another place with -o)\n",
     )
     whole_and_alone(place)
-    assert not sockets() - there
+    assert not left_since(there)

@@ -1,7 +1,9 @@
 """Register bundles in a real Glance."""
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,18 @@ GIB = 1 << 30
 
 
 def make(
-    directory: Path, *, name: str, cmdline: str = "root=x", kernel: bytes = b"k" * 9
+    directory: Path,
+    *,
+    name: str,
+    cmdline: str = "root=x",
+    kernel: bytes = b"k" * 9,
+    base_bytes: int = 3_000_000,
 ) -> Bundle:
     """Write a bundle of a few bytes."""
     directory.mkdir(parents=True)
     for part, content in (("kernel", kernel), ("ramdisk", b"r" * 7), ("base", b"b" * 3_000_000)):
         (directory / f"{name}-{part}").write_bytes(content)
+    os.truncate(directory / f"{name}-base", base_bytes)
     described = {
         part: bundle.describe(directory / f"{name}-{part}")
         for part in ("kernel", "ramdisk", "base")
@@ -120,6 +128,27 @@ def test_a_bundle_becomes_three_images(run: Run, clouds: Path, images: Api, tmp_
         *("small", "active", "public", "bare", "raw", 3_000_000, files.base.sha256),
         *(kernel["id"], ramdisk["id"], "root=x", 1),
     )
+
+
+def test_an_upload_takes_the_same_memory_for_any_size(
+    clouds: Path, images: Api, tmp_path: Path
+) -> None:
+    peaks = []
+    for name, size in (("small", 3_000_000), ("large", 150_000_000)):
+        make(tmp_path / name, name=name, base_bytes=size)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "imgprep", "-q", "register", tmp_path / name, "-f", "json"],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "OS_CLIENT_CONFIG_FILE": str(clouds), "OS_CLOUD": "test"},
+        )
+        _pid, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        assert status == 0
+        peaks.append(usage.ru_maxrss)  # in KiB
+    assert [image["size"] for image in images() if "-" not in image["name"]] == [
+        *(150_000_000, 3_000_000)
+    ]
+    assert peaks[1] - peaks[0] < 16 << 10
 
 
 def test_a_second_time_creates_nothing(run: Run, clouds: Path, images: Api, tmp_path: Path) -> None:

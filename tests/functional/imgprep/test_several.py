@@ -1,0 +1,45 @@
+"""Convert several images in one session of one appliance."""
+
+import shutil
+from pathlib import Path
+
+from atomic_baremetal.errors import Error
+from imgprep import bundle, convert
+from imgprep.bundle import Bundle
+from imgprep.precheck import ImageFormat
+from tests.fixtures.make_atomic_image import SAMPLES
+from tests.functional.imgprep.conftest import extract_by_2014, sha256_of, write_empty_disk
+
+
+def test_each_gets_its_own_though_they_share_every_name(image: Path, tmp_path: Path) -> None:
+    """Two copies of one image: the same volume group, the same UUIDs. And one without ostree."""
+    twin, empty = tmp_path / "twin.qcow2", tmp_path / "empty.raw"
+    shutil.copy(image, twin)
+    write_empty_disk(empty)
+    raw = ImageFormat.RAW
+    first, second, third = convert.convert_all(
+        [
+            convert.Request(image=image, directory=tmp_path / "first", name="x"),
+            convert.Request(image=empty, directory=tmp_path / "second"),
+            convert.Request(
+                image=twin, directory=tmp_path / "third", name="x", index=1, base_format=raw
+            ),
+        ]
+    )
+    assert isinstance(first, Bundle) and isinstance(third, Bundle) and isinstance(second, Error)
+    assert str(second) == (
+        "no ostree in this image (no file system of it holds /ostree/repo and /ostree/deploy;"
+        " deploy it as a whole disk, with Ironic's deploy interface `direct`)"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("first", "third", "twin.qcow2", "empty.raw")
+    }
+    for made, sample in ((first, SAMPLES[0]), (third, SAMPLES[1])):
+        bundle.verify(bundle.load(made.directory))
+        assert made.path(made.manifest.kernel).read_bytes() == sample.kernel
+        assert made.path(made.manifest.ramdisk).read_bytes() == b"".join(sample.ramdisks)
+        assert made.manifest.kernel_cmdline == sample.cmdline
+    # the older deployment's fstab has nothing to take out: what was done to the twin's twin is not
+    # in it
+    extract_by_2014(twin, tmp_path / "partition")
+    assert third.manifest.base.sha256 == sha256_of(tmp_path / "partition")
