@@ -1,5 +1,7 @@
 """Search each parser for what breaks it, briefly; `make fuzz` does so at length."""
 
+import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,12 @@ from tests.fuzz.targets import TARGETS
 
 INPUTS = {"precheck": 1500}
 OTHERS = 4000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def atheris() -> None:
+    if importlib.util.find_spec("atheris") is None:
+        (pytest.fail if "CI" in os.environ else pytest.skip)("missing: atheris")
 
 
 def test_a_search_finds_a_fault(tmp_path: Path) -> None:
