@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -86,29 +87,36 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=20_000, help="for all parsers together")
     parser.add_argument("--target", action="append", choices=list(TARGETS), help="only this parser")
+    parser.add_argument("--jobs", type=int, default=1, help="how many parsers at the same time")
     parser.add_argument("--findings", type=Path, help="where inputs that broke something are kept")
     parser.add_argument("--record", type=Path, help="a JSON file for the results")
     options = parser.parse_args(arguments)
     names = options.target or list(TARGETS)
     shares = sum(TARGETS[name].share for name in names)
-    results = []
-    with tempfile.TemporaryDirectory() as temporary:
-        for name in names:
-            inputs = -(-options.inputs * TARGETS[name].share // shares)
-            results.append(search(name, inputs, options.findings or Path(temporary)))
-            print(
-                "{target:18} {inputs:8} inputs {seconds:8} s  slowest {slowest_s} s"
-                "  {branches:5} branches  {found}".format(**asdict(results[-1])),
-                flush=True,
-            )
-            if results[-1].found:
-                print(results[-1].last)
+    findings: Path = options.findings or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    with ThreadPoolExecutor(options.jobs) as pool:
+        started = [
+            pool.submit(search, name, -(-options.inputs * TARGETS[name].share // shares), findings)
+            for name in names
+        ]
+        results = [_told(future.result()) for future in started]
     total = sum(result.inputs for result in results)
     found = [result for result in results if result.found]
-    print(f"{total} inputs, {len(found)} found")
+    print(f"{total} inputs, {len(found)} found; what was tried and found is in {findings}")
     if options.record:
         options.record.write_text(json.dumps(_record(results), indent=2) + "\n")
     return 1 if found else 0
+
+
+def _told(result: Result) -> Result:
+    print(
+        "{target:18} {inputs:8} inputs {seconds:8} s  slowest {slowest_s} s"
+        "  {branches:5} branches  {found}".format(**asdict(result)),
+        flush=True,
+    )
+    if result.found:
+        print(result.last)
+    return result
 
 
 def _record(results: Sequence[Result]) -> dict[str, object]:
