@@ -47,13 +47,16 @@ class Result:
     last: str
 
 
-def search(name: str, inputs: int, directory: Path) -> Result:
-    """Give one parser so many inputs."""
+def search(name: str, inputs: int, directory: Path, *, piece: int = 1) -> Result:
+    """Give one parser so many inputs.
+
+    :param piece: of the parser's searches; each has a directory of its own.
+    """
     flags = (
         *(f"-runs={inputs}", f"-timeout={INPUT_LIMIT_S}", f"-rss_limit_mb={MEMORY_LIMIT_MB}"),
         *(f"-max_len={LONGEST_BYTES}", "-print_final_stats=1"),
     )
-    place = directory / name
+    place = directory / name if piece == 1 else directory / f"{name}-{piece}"
     place.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     done = subprocess.run(
@@ -96,8 +99,9 @@ def main(arguments: Sequence[str]) -> int:
     findings: Path = options.findings or Path(tempfile.mkdtemp(prefix="fuzz-"))
     with ThreadPoolExecutor(options.jobs) as pool:
         started = [
-            pool.submit(search, name, -(-options.inputs * TARGETS[name].share // shares), findings)
+            pool.submit(search, name, inputs, findings, piece=piece)
             for name in names
+            for piece, inputs in enumerate(_pieces(name, options.inputs, shares), 1)
         ]
         results = [_told(future.result()) for future in started]
     total = sum(result.inputs for result in results)
@@ -106,6 +110,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.record:
         options.record.write_text(json.dumps(_record(results), indent=2) + "\n")
     return 1 if found else 0
+
+
+def _pieces(name: str, total: int, shares: int) -> list[int]:
+    """Split a parser's share into searches that end at about the same time."""
+    target = TARGETS[name]
+    inputs = -(-total * target.share // shares)
+    count = -(-inputs // target.piece)
+    return [inputs // count + (number < inputs % count) for number in range(count)]
 
 
 def _told(result: Result) -> Result:

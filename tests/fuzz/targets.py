@@ -43,6 +43,7 @@ class Target:
     :param run: raises nothing but AssertionError, and that is a bug.
     :param seeds: what a search for other inputs starts from.
     :param share: of all inputs, by weight.
+    :param piece: the most inputs in one search: what takes longer for each has fewer.
     :param words: what the parser looks for.
     :param largest: one input of the largest size that the parser is ever given, made to be slow.
     """
@@ -50,6 +51,7 @@ class Target:
     run: Callable[[bytes], None]
     seeds: tuple[bytes, ...]
     share: int
+    piece: int = 70_000
     words: tuple[str, ...] = ()
     largest: tuple[bytes, ...] = ()
 
@@ -330,6 +332,35 @@ def run_control(data: bytes) -> None:
 # only for the test of the search itself
 CONTROL = Target(run=run_control, seeds=(b"f",), share=0)
 TARGETS: Mapping[str, Target] = {
+    "precheck": Target(
+        run=run_precheck,
+        words=(
+            "conectix",
+            "vhdxfile",
+            "cxsparse",
+            "KDMV",
+            "createType=",
+            "parentFileNameHint=",
+            "monolithicSparse",
+            "streamOptimized",
+            "SPARSE",
+            "RW ",
+            "\x01CD001",
+            "koly",
+            "regi",
+            "metadata",
+            "head",
+            "QFIû",
+            "QED\x00",
+            "Uª",
+        ),
+        seeds=(
+            *(packed(image, flags=REPAIRED) for image, _, _ in hostile.GOOD.values()),
+            *(packed(one.image) for one in hostile.ALL if len(packed(one.image)) < 4096),
+        ),
+        share=5,
+        piece=10_000,
+    ),
     "bls": Target(
         run=run_bls,
         words=(
@@ -474,33 +505,5 @@ TARGETS: Mapping[str, Target] = {
         words=("EFI PART", "Uª"),
         seeds=TABLES,
         share=8,
-    ),
-    "precheck": Target(
-        run=run_precheck,
-        words=(
-            "conectix",
-            "vhdxfile",
-            "cxsparse",
-            "KDMV",
-            "createType=",
-            "parentFileNameHint=",
-            "monolithicSparse",
-            "streamOptimized",
-            "SPARSE",
-            "RW ",
-            "\x01CD001",
-            "koly",
-            "regi",
-            "metadata",
-            "head",
-            "QFIû",
-            "QED\x00",
-            "Uª",
-        ),
-        seeds=(
-            *(packed(image, flags=REPAIRED) for image, _, _ in hostile.GOOD.values()),
-            *(packed(one.image) for one in hostile.ALL if len(packed(one.image)) < 4096),
-        ),
-        share=5,
     ),
 }
