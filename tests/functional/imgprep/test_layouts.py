@@ -1,8 +1,9 @@
 """Take a disk of each layout apart and hold every part against what its maker wrote."""
 
 import json
+import logging
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ BLOCK = 4096
 # What an edit of one file may change: XFS clears 2 MiB of its journal at each mount, btrfs writes
 # its trees anew. Which files differ is told by their names and contents.
 EDIT_BYTES = 5 << 20
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,31 @@ def images() -> Path:
     return layouts.images()
 
 
+class Said(logging.Handler):
+    """Keep all that is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
 @pytest.fixture(scope="module")
-def taken(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Taken]:
+def said() -> Iterator[Said]:
+    """Log all that there is, as --debug does."""
+    root, handler = logging.getLogger(), Said()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def taken(images: Path, said: Said, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Taken]:
     """Convert all layouts, and read all bases back in an appliance of our own."""
     place = tmp_path_factory.mktemp("layouts")
     looks: dict[str, Inspection] = {}
@@ -150,6 +173,25 @@ def test_a_layout(name: str, taken: dict[str, Taken]) -> None:
         assert 0 < blocks <= EDIT_BYTES // BLOCK
 
 
+def test_what_is_said(taken: dict[str, Taken], said: Said) -> None:
+    """What could not be kept is; a key never is, whatever is logged."""
+    text = "\n".join(said.lines)
+    tree = LAYOUTS["kernel-in-tree"].system.deployed[0]
+    modules = f"/{tree.path}/usr/lib/modules/{tree.kernel_version}"
+    for line in (
+        "left out of the kernel arguments, a boot loader variable: $ignition_firstboot",
+        "left out of the kernel arguments, a boot loader variable: x=${y}",
+        "the bundle holds no device tree, as the entry has: /ostree/dtb/board.dtb",
+        "the kernel arguments name no root=: the ramdisk has to find it by itself",
+        f"boot entry ostree-1.conf names /{tree.directory}/vmlinuz-{tree.kernel_version}, which is"
+        f" not in the image; taken instead: {modules}/vmlinuz",
+    ):
+        assert line in said.lines
+    assert "appliance: " in text  # what the appliance itself writes
+    assert layouts.PASSPHRASE not in text
+    assert len(taken) == len(LAYOUTS) >= 20
+
+
 def looked_into(one: Taken) -> None:
     """Check what `imgprep inspect` prints of a layout."""
     layout, told = one.layout, inspect.to_json(one.inspection)
@@ -169,7 +211,7 @@ def looked_into(one: Taken) -> None:
     assert told["root"]["partition"] == base.number
     uuid = layouts.uuid_of(layout.name, "root")
     if root_kind(layout) != "btrfs":
-        assert told["root"]["device"] == layout.device or f"/dev/disk/by-uuid/{uuid}"
+        assert told["root"]["device"] == (layout.device or f"/dev/disk/by-uuid/{uuid}")
     assert told["root"]["filesystem"] == root_kind(layout)
     content = layout.parts[layout.root].content
     words = {Lvm: "lvm2-pv", Luks: "luks", Fs: "filesystem"}
