@@ -364,7 +364,9 @@ def _up(
     machine: Machine, accelerator_: Accelerator | None, drives: Sequence[Drive], scratch: Path
 ) -> Any:
     """Launch an appliance on disks and return its handle, which the caller closes."""
-    unpacked = accelerator_ is Accelerator.TCG and "LIBGUESTFS_HV" not in os.environ
+    settings = os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "")
+    emulated = accelerator_ is Accelerator.TCG or "force_tcg" in settings
+    unpacked = emulated and "LIBGUESTFS_HV" not in os.environ
     while True:
         handle = machine.call(_handle, accelerator_)
         try:
