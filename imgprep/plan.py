@@ -18,7 +18,7 @@ from imgprep.luks import Key
 from imgprep.precheck import ImageError, ImageFormat, Source
 
 LOG = logging.getLogger(__name__)
-FSTAB_LIMIT_BYTES = 1 << 20
+FSTAB_LIMIT_BYTES = 256 << 10
 ENDINGS = (".qcow2", ".qcow", ".raw", ".img", ".xz", ".gz", ".zst")
 
 

@@ -319,7 +319,7 @@ TABLES = tuple(
     b"5" + (2 << 20).to_bytes(8) + image.parts[0] + image.parts.get(512, b"").ljust(4096, b"\0")
     for image in (hostile.GOOD["raw"][0], hostile.GOOD["raw-gpt"][0])
 )
-MENU_BYTES, FSTAB_BYTES, MANIFEST_BYTES = 256 << 10, 1 << 20, 1 << 20  # what is read at most
+MENU_BYTES, FSTAB_BYTES, MANIFEST_BYTES = 256 << 10, 256 << 10, 1 << 20  # what is read at most
 
 
 def run_control(data: bytes) -> None:
