@@ -1,5 +1,6 @@
 """Refuse by name what cannot be taken apart; take one disk apart in each format it comes in."""
 
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from imgprep.bundle import Bundle
 from imgprep.convert import Request
 from tests.fixtures import layouts
 from tests.fixtures.layouts import LAYOUTS, REFUSED
+from tests.functional.imgprep.conftest import imgprep
 
 WHOLE = "deploy it as a whole disk, with Ironic's deploy interface `direct`"
 SEALED = f"kernel, ramdisk and arguments are sealed in it and cannot be taken apart; {WHOLE}"
@@ -119,3 +121,26 @@ def test_a_format(ending: str, made: Made, tmp_path: Path) -> None:
     with whole.open("rb") as file:
         file.seek(extent.start_mib << 20)
         assert base.read_bytes() == file.read(extent.size_mib << 20)
+
+
+def test_a_key_on_the_command_line(tmp_path: Path) -> None:
+    """One image alone in its appliance, where LVM is found inside of what the key opens."""
+    key = tmp_path / "passphrase"
+    key.write_text(f"{layouts.PASSPHRASE}\n")
+    layout = LAYOUTS["edge-luks"]
+    done = imgprep(
+        *("--debug", "inspect", layouts.images() / "edge-luks.qcow2"),
+        *("--key", f"/dev/sda3:file:{key}", "-f", "json"),
+        directory=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["root"] == {
+        "partition": 3,
+        "content": "luks",
+        "filesystem": "ext4",
+        "device": "/dev/mapper/rootvg-rootlv",
+    }
+    [deployment] = told["deployments"]
+    assert deployment["checksum"] == layout.system.deployed[0].checksum
+    assert layouts.PASSPHRASE not in done.stderr
