@@ -197,6 +197,10 @@ def _grant(field: Field, names: Collection[str], kind: str, *, directory: str) -
             if relative
             else keys["target"].read(values.target)
         )
+    if "," in target and not config:
+        keys["target"].fail(
+            f"{shown(target)} has a comma, and podman cannot be told so", hint="another target"
+        )
     return Grant(
         name=name,
         target=target,

@@ -6,6 +6,7 @@ What is not understood is refused, never ignored; all that is wrong is said at o
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -108,28 +109,28 @@ def _services(keys: Mapping[str, Field]) -> dict[str, Service]:
         entries = field.entries(kind="service")
         if not entries:
             field.fail("there is no service")
+        scope = Scope(
+            service="",
+            services={one for one, _, _ in entries},
+            volumes=_names(keys, "volumes"),
+            configs=_names(keys, "configs"),
+            secrets=_names(keys, "secrets"),
+            awaited=awaited,
+        )
         for name, key_field, value in entries:
-            scope = Scope(
-                service=name,
-                services=[one for one, _, _ in entries],
-                volumes=_names(keys, "volumes"),
-                configs=_names(keys, "configs"),
-                secrets=_names(keys, "secrets"),
-                awaited=awaited,
-            )
             with field.problems.gathered():
                 key_field.judged(lambda name=name: values.name(name))  # type: ignore[misc]
-                found[name] = service(value, scope)
+                found[name] = service(value, replace(scope, service=name))
     _check_health(awaited, found)
     _check_circle(awaited)
     return found
 
 
-def _names(keys: Mapping[str, Field], key: str) -> list[str]:
-    """List what the file defines, right or wrong."""
+def _names(keys: Mapping[str, Field], key: str) -> set[str]:
+    """Name what the file defines, right or wrong."""
     if key not in keys or not keys[key].is_mapping():
-        return []
-    return [name for name, _, _ in keys[key].entries()]
+        return set()
+    return {name for name, _, _ in keys[key].entries()}
 
 
 def _check_health(awaited: Sequence[Awaited], services: Mapping[str, Service]) -> None:
@@ -146,14 +147,10 @@ def _check_health(awaited: Sequence[Awaited], services: Mapping[str, Service]) -
 
 
 def _check_circle(awaited: Sequence[Awaited]) -> None:
-    """Note services that wait for each other for ever.
-
-    One that waits for itself on another host is fine: the host's pattern says who is first.
-    """
+    """Note services that wait for each other for ever, on whatever hosts they are."""
     depends: dict[str, list[str]] = {}
     for one in awaited:
-        if one.dependency.service != one.service or one.dependency.host is None:
-            depends.setdefault(one.service, []).append(one.dependency.service)
+        depends.setdefault(one.service, []).append(one.dependency.service)
     circle = order.circle(depends)
     if not circle:
         return

@@ -173,7 +173,8 @@ class Field:
 
 def closest(name: str, known: Collection[str]) -> str | None:
     """Suggest what somebody meant; None for no idea."""
-    close = difflib.get_close_matches(name[:80], sorted(known), n=1)
+    sure = 0.8 if name.startswith(EXTENSION) else 0.6
+    close = difflib.get_close_matches(name[:80], sorted(known), n=1, cutoff=sure)
     return f"did you mean {close[0]!r}?" if close else None
 
 

@@ -32,7 +32,8 @@ class Condition(StrEnum):
 class Healthcheck:
     """How podman finds out whether a service works.
 
-    :ivar test: a command's words; a shell command comes as ("/bin/sh", "-c", TEXT).
+    :ivar test: a command's words; a shell command comes as ("/bin/sh", "-c", TEXT). Empty: nothing
+        is checked, not even by a test that the image brings.
     """
 
     test: tuple[str, ...]

@@ -52,16 +52,14 @@ def steps(project: Project, placed: Placed) -> list[Step]:
 def dependencies(project: Project, placed: Placed, step: Step) -> tuple[Step, ...]:
     """Name what a service on a host directly depends on, on the hosts where that is placed.
 
-    Without a host named, it is this host's instance, or, where there is none, every one. A service
-    that depends on itself elsewhere waits unless it is itself what the others wait for.
+    Without a host named, it is this host's instance, or, where there is none, every one.
     """
     found = []
     for dependency in project.services[step.service].depends_on:
         hosts = placed.get(dependency.service, ())
         pattern = dependency.host
         if pattern is not None:
-            first = dependency.service == step.service and fnmatchcase(step.host, pattern)
-            hosts = [] if first else [host for host in hosts if fnmatchcase(host, pattern)]
+            hosts = [host for host in hosts if fnmatchcase(host, pattern)]
         elif step.host in hosts:
             hosts = [step.host]
         found += [Step(host=host, service=dependency.service) for host in hosts]
@@ -83,7 +81,7 @@ def restarted_with(project: Project, service: str) -> tuple[str, ...]:
 
 def _following(project: Project, service: str, *, restart: bool) -> tuple[str, ...]:
     waiting = {
-        name: [one.service for one in service.depends_on if one.service != name]
+        name: [one.service for one in service.depends_on]
         for name, service in project.services.items()
     }
     position = {name: number for number, name in enumerate(project.services)}

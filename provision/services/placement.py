@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from atomic_baremetal.errors import Error
+from provision.services import values
 from provision.services.model import Port, Project, Service
 
 
@@ -89,25 +90,16 @@ def _nobody(project: Project, placed: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _port_conflicts(project: Project, placed: Mapping[str, Sequence[str]]) -> list[str]:
-    wrong = []
-    names = list(project.services)
-    for number, first in enumerate(names):
-        for second in names[number + 1 :]:
-            shared = [host for host in placed[first] if host in placed[second]]
-            same = _same_port(project.services[first].ports, project.services[second].ports)
-            if shared and same is not None:
-                wrong.append(
-                    f"services {first!r} and {second!r} both want port"
-                    f" {same.published}/{same.protocol} of {shared[0]}"
-                )
-    return wrong
-
-
-def _same_port(ours: Sequence[Port], theirs: Sequence[Port]) -> Port | None:
-    for one in ours:
-        for other in theirs:
-            if (one.published, one.protocol) == (other.published, other.protocol) and (
-                one.address == other.address or None in {one.address, other.address}
-            ):
-                return one
-    return None
+    wrong: dict[tuple[str, str], str] = {}  # by the two services: the first host says it for all
+    taken: dict[tuple[str, int, str], list[tuple[str, Port]]] = {}
+    for name, service in project.services.items():
+        for host in placed[name]:
+            for port in service.ports:
+                others = taken.setdefault((host, port.published, port.protocol), [])
+                for other, theirs in others:
+                    if other != name and values.same_port(port, theirs):
+                        said = f"{port.published}/{port.protocol} of {host!r}"
+                        what = f"services {other!r} and {name!r} both want port {said}"
+                        wrong.setdefault((other, name), what)
+                others.append((name, port))
+    return list(wrong.values())

@@ -7,6 +7,7 @@ from pathlib import Path
 from atomic_baremetal.errors import Error
 
 MOST = 20  # a page of errors; the first ones tell more than the last
+TOO_MANY = 200
 
 
 class FileError(Error):
@@ -29,17 +30,16 @@ class Problems:
     def __init__(self, path: Path) -> None:
         """Name the file as errors are to name it."""
         self.path = path
-        self._found: list[Problem] = []
-
-    def __len__(self) -> int:
-        """Count the problems so far."""
-        return len(self._found)
+        self._found: dict[tuple[int, str], Problem] = {}
 
     def add(self, problem: Problem) -> None:
-        """Note a problem; the same one twice, as an alias can have it, counts once."""
-        key = (problem.line, problem.what)
-        if key not in {(one.line, one.what) for one in self._found}:
-            self._found.append(problem)
+        """Note a problem; the same one twice, as an alias can have it, counts once.
+
+        :raises FileError: there are so many that nobody would read one more.
+        """
+        self._found.setdefault((problem.line, problem.what), problem)
+        if len(self._found) >= TOO_MANY:
+            self.check()
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -54,7 +54,7 @@ class Problems:
 
         :raises FileError: names the file, each line, and what is wrong there.
         """
-        found = sorted(self._found, key=lambda one: one.line)
+        found = sorted(self._found.values(), key=lambda one: one.line)
         if not found:
             return
         if len(found) == 1:

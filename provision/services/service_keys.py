@@ -18,6 +18,7 @@ from provision.services.model import (
     MountKind,
     NetworkMode,
     Placement,
+    Port,
     Service,
 )
 from provision.services.yaml_file import shown
@@ -78,11 +79,10 @@ def _check_together(field: Field, keys: dict[str, Field], service: Service) -> N
             keys["cap_drop"].fail(f"{' and '.join(both)} is in cap_add too")
     with problems.gathered():
         _check_targets(keys, service)
-    pairs_of_port = [(one.published, one.protocol, one.address) for one in service.ports]
-    for number, pair in enumerate(pairs_of_port):
-        if pair in pairs_of_port[:number]:
-            with problems.gathered():
-                keys["ports"].fail(f"port {pair[0]}/{pair[1]} of the node is there twice")
+    with problems.gathered():
+        _check_ports(keys, service)
+    with problems.gathered():
+        _check_modes(keys, service)
 
 
 def _check_targets(keys: dict[str, Field], service: Service) -> None:
@@ -97,6 +97,30 @@ def _check_targets(keys: dict[str, Field], service: Service) -> None:
             field = keys.get(key) or keys["volumes"]  # a tmpfs can be one of the volumes
             field.fail(f"{shown(target)} is the target of something else too")
         seen.add(target)
+
+
+def _check_ports(keys: dict[str, Field], service: Service) -> None:
+    if len(service.ports) > values.MOST_PORTS:
+        keys["ports"].fail(
+            f"{len(service.ports)} ports are more than the {values.MOST_PORTS} that are handled",
+            hint="network_mode: host has them all",
+        )
+    taken: dict[int, list[Port]] = {}
+    for port in service.ports:
+        others = taken.setdefault(port.published, [])
+        if any(values.same_port(port, other) for other in others):
+            keys["ports"].fail(f"port {port.published}/{port.protocol} of the node is there twice")
+        others.append(port)
+
+
+def _check_modes(keys: dict[str, Field], service: Service) -> None:
+    """A config lies on the node once, and so it has one mode."""
+    modes: dict[str, int] = {}
+    for grant in service.configs:
+        if modes.setdefault(grant.name, grant.mode) != grant.mode:
+            keys["configs"].fail(
+                f"config {grant.name!r} is wanted with two modes", hint="make it two configs"
+            )
 
 
 def _command(field: Field, _: Scope) -> tuple[str, ...] | None:
@@ -208,6 +232,13 @@ def _test(field: Field) -> tuple[str, ...]:
     if kind == "NONE" and not rest:
         return ()
     if kind == "CMD" and rest:
+        if rest[0].upper() in {"", "CMD", "CMD-SHELL", "NONE"}:
+            field.fail(f"{shown(rest[0])} is no program", hint="write the program's whole path")
+        if len(rest) == 1 and rest[0].split() != rest:
+            field.fail(
+                "a single word with blanks in it, which podman cannot be told",
+                hint='["CMD-SHELL", TEXT] has a shell split it',
+            )
         return tuple(rest)
     if kind == "CMD-SHELL" and len(rest) == 1:
         return (*SHELL, rest[0])

@@ -41,6 +41,7 @@ REPOSITORY = re.compile(
 )
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MODE = re.compile(r"0o?([0-7]{3})", re.ASCII)
 CAPABILITIES = frozenset(
     re.findall(
@@ -163,6 +164,8 @@ def words(text: str) -> tuple[str, ...]:
 
 def absolute_path(text: str) -> str:
     """Take a path from the root, without what can be left out of it."""
+    if CONTROL.search(text):
+        raise Wrong(f"{shown(text)} has a control character in it")
     if not text.startswith("/"):
         raise Wrong(f"{shown(text)} is not an absolute path")
     parts = [part for part in text.split("/") if part not in {"", "."}]
@@ -330,6 +333,14 @@ def ports(text: str) -> tuple[Port, ...]:
         inside,
         transport=transport if slash else "tcp",
         host=host if before != outside else None,
+    )
+
+
+def same_port(one: Port, other: Port) -> bool:
+    """Tell whether two services cannot have these ports of a node both."""
+    addresses = {one.address, other.address}
+    return (one.published, one.protocol) == (other.published, other.protocol) and (
+        len(addresses) == 1 or bool(addresses & {None, "0.0.0.0", "::"})  # noqa: S104
     )
 
 

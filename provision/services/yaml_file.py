@@ -17,7 +17,7 @@ import yaml
 from provision.services.problems import Problem, Problems
 
 LARGEST_BYTES = 1_000_000
-LARGEST_NODES = 100_000
+LARGEST_NODES = 100_000  # a long text counts for several
 DEEPEST = 40
 TEXT = "tag:yaml.org,2002:str"
 BREAKS = "\x85\u2028\u2029"
@@ -149,7 +149,7 @@ class _Builder:
             self._anchors[event.anchor] = None
         node: Node
         if isinstance(event, yaml.ScalarEvent):
-            node, size = _scalar(event), 1
+            node, size = _scalar(event), 1 + len(event.value) // 64
         elif isinstance(event, yaml.SequenceStartEvent):
             node, size = self._sequence(line, depth)
         else:
