@@ -1,0 +1,56 @@
+"""Write down what each node is to have, and compare it with what is there."""
+
+from collections.abc import Mapping
+
+from atomic_baremetal.errors import Error
+from provision.services import images, plan, render
+from provision.services.host import Observed
+from provision.services.plan import Change
+from provision.services.render import Rendered
+from provision.services.site import Site
+
+
+def draft(
+    site: Site, seen: Mapping[str, Observed], pinned: Mapping[str, str], *, guess: bool = False
+) -> list[Change]:
+    """Plan for every node that was seen, in the order of the site.
+
+    :param pinned: images by digest, by service; a service that is not in it stays as it is.
+    :param guess: such a service gets a made-up digest: for looking, not for doing.
+    :raises plan.NotOurs: names are taken on some nodes; each is named.
+    """
+    if guess:
+        services = site.project.services
+        made_up = {name: images.placeholder(one.image) for name, one in services.items()}
+        pinned = {**made_up, **pinned}
+    changes: list[Change] = []
+    taken: list[Error] = []
+    for host in (one for one in site.hosts if one in seen):
+        try:
+            changes += plan.of_host(
+                site.project, host, seen[host], render_all(site, host, seen[host], pinned)
+            )
+        except plan.NotOurs as error:
+            taken.append(error)
+    if taken:
+        raise plan.NotOurs("; ".join(str(one) for one in taken))
+    return changes
+
+
+def render_all(
+    site: Site, host: str, seen: Observed, pinned: Mapping[str, str]
+) -> dict[str, Rendered | None]:
+    """Render the units of a node's services, dependencies first; None: not pinned."""
+    services = site.on(host)
+    return {
+        name: render.render(
+            site.project,
+            name,
+            pinned=pinned[name],
+            beside=services,
+            podman=seen.podman,
+        )
+        if name in pinned
+        else None
+        for name in services
+    }

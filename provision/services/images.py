@@ -1,0 +1,196 @@
+"""Find which image, by digest, each service is to run, and bring images to the nodes beforehand.
+
+A tag is looked up once in a run, by one node; all others pull the digest that it found. What the
+nodes run already is kept while the file says the same: only an upgrade looks the tag up anew.
+"""
+
+import logging
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from atomic_baremetal.errors import Error
+from provision.services import parallel, render
+from provision.services.host import Host, Image, Observed
+from provision.services.plan import Change
+from provision.services.site import Site
+
+LOG = logging.getLogger(__name__)
+DIGEST = re.compile(
+    r"(?P<repository>.+?)(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?@(?P<digest>sha256:[0-9a-f]{64})"
+)
+UNKNOWN = "sha256:" + "0" * 64  # stands in a dry run for what nobody has looked up
+
+
+class PullError(Error):
+    """Images that could not be brought to nodes."""
+
+
+class RootInside(Error):
+    """Services whose image runs as root, without a word about it in the file."""
+
+
+def by_digest(image: str) -> str | None:
+    """Return an image's name by digest alone, without its tag; None: it names no digest."""
+    found = DIGEST.fullmatch(image)
+    return f"{found['repository']}@{found['digest']}" if found else None
+
+
+def placeholder(image: str) -> str:
+    """Name an image by a digest that stands for the unknown one."""
+    repository, colon, tag = image.rpartition(":")
+    return f"{repository if colon and '/' not in tag else image}@{UNKNOWN}"
+
+
+def kept(site: Site, seen: Mapping[str, Observed]) -> dict[str, str]:
+    """Find the digests that need not be looked up: by service, those of the file and of the nodes.
+
+    A node's counts while its unit was made for the image that the file names, and while all such
+    nodes agree.
+    """
+    found = {}
+    for name, service in site.project.services.items():
+        pinned = by_digest(service.image)
+        there = {pinned} if pinned else _on_nodes(name, service.image, seen.values())
+        if len(there) == 1:
+            found[name] = there.pop()
+    return found
+
+
+def _on_nodes(service: str, image: str, seen: Collection[Observed]) -> set[str]:
+    there = set()
+    for one in seen:
+        on_node = one.services.get(service)
+        text = (on_node.current or on_node.unit) if on_node else None
+        if text is None:
+            continue
+        try:
+            record = render.record(text)
+        except Error:  # not ours, or edited beyond reading: it counts for nothing
+            continue
+        if record.image == image:
+            there.add(record.pinned)
+    return there
+
+
+class Store:
+    """Bring images to the nodes of one run, and remember what became known of them."""
+
+    def __init__(self, site: Site) -> None:
+        """Know nothing yet."""
+        self._site = site
+        self._trusting: set[str] = set()
+        self._users: dict[str, str] = {}
+
+    def look_up(self, services: Collection[str]) -> dict[str, str]:
+        """Pull the images of services by tag, each on the first node that is to run it.
+
+        :returns: their names by digest, by service.
+        :raises PullError: one could not be pulled.
+        """
+        wanted: dict[str, list[str]] = {}
+        first: dict[str, str] = {}
+        for step in self._site.steps():
+            image = self._site.project.services[step.service].image
+            if step.service in services and image not in first:
+                first[image] = step.host
+                wanted.setdefault(step.host, []).append(image)
+        found = {one.name: one.pinned for one in self.pull(wanted)}
+        for image in sorted(found):
+            LOG.info("%s is %s, says %s", image, short(found[image]), first[image])
+        return {
+            name: found[self._site.project.services[name].image]
+            for name in services
+            if self._site.project.services[name].image in found
+        }
+
+    def bring(self, changes: Sequence[Change], seen: Mapping[str, Observed]) -> None:
+        """Pull by digest, on every node, what is to be started there; refuse root inside.
+
+        :raises PullError: an image could not be brought to a node.
+        :raises RootInside: an image runs as root, and the file does not say that it may.
+        """
+        wanted: dict[str, list[str]] = {}
+        asked: set[str] = set()
+        for one in changes:
+            pinned = self._pinned(one)
+            if pinned is None:
+                continue
+            missing = pinned not in seen[one.host].images
+            unknown = self._must_know_user(one) and pinned not in self._users
+            if missing or (unknown and pinned not in asked):
+                asked.add(pinned)
+                wanted.setdefault(one.host, [])
+                if pinned not in wanted[one.host]:
+                    wanted[one.host].append(pinned)
+        self.pull(wanted)
+        self._refuse_root(changes)
+
+    def user(self, service: str, pinned: str | None) -> str | None:
+        """Tell whom a service runs as; None: nobody has looked at its image."""
+        own = self._site.project.services[service].user
+        return own if own is not None else self._users.get(pinned or "")
+
+    def _must_know_user(self, change: Change) -> bool:
+        return (
+            change.wanted is not None
+            and change.action.goes_back
+            and self._site.project.services[change.service].user is None
+        )
+
+    def _refuse_root(self, changes: Sequence[Change]) -> None:
+        roots = {
+            one.service: self._site.project.services[one.service].image
+            for one in changes
+            if self._must_know_user(one) and is_root(self._users.get(self._pinned(one) or "", ""))
+        }
+        if roots:
+            raise RootInside(
+                "root inside is not the default: "
+                + ", ".join(
+                    f"{image} of {service} runs as root" for service, image in roots.items()
+                )
+                + ": nothing was changed on any node",
+                hint='give the service a `user:`, or user: "0:0" if root is meant',
+            )
+
+    @staticmethod
+    def _pinned(change: Change) -> str | None:
+        if change.wanted is None or not change.action.starts:
+            return None
+        return render.record(change.wanted.text).pinned
+
+    def pull(self, wanted: Mapping[str, Sequence[str]]) -> list[Image]:
+        """Pull images on hosts, by host, on many at a time.
+
+        :raises PullError: one could not be pulled; others were.
+        """
+        site = self._site
+
+        def pull(host: Host) -> list[Image]:
+            if site.project.registries and host.name not in self._trusting:
+                host.trust(site.project.registries)
+                self._trusting.add(host.name)
+            return host.pull(wanted[host.name], timeout_s=site.wait_s)
+
+        found, failed = parallel.each(
+            {name: site.hosts[name] for name in wanted}, pull, at_once=site.parallel
+        )
+        if failed:
+            raise PullError(
+                "; ".join(str(error) for error in failed.values())
+                + ": nothing was changed on any node"
+            )
+        images = [one for of_host in found.values() for one in of_host]
+        self._users.update({one.pinned: one.user for one in images})
+        return images
+
+
+def is_root(user: str) -> bool:
+    """Tell whether an image's USER is root."""
+    return user.partition(":")[0] in ("", "0", "root")
+
+
+def short(pinned: str) -> str:
+    """Shorten a name by digest for people: twelve digits are enough to tell images apart."""
+    repository, _, digest = pinned.partition("@sha256:")
+    return f"{repository}@sha256:{digest[:12]}" if digest else pinned
