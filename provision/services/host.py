@@ -70,6 +70,7 @@ class OnNode:
         know.
     :ivar restarts: how often systemd has restarted it by itself.
     :ivar since: seconds since the epoch when it became active; 0 never.
+    :ivar enabled: False: systemd would not start it at the next boot.
     :ivar configs: by DIGEST/NAME, all that is in its config directory.
     """
 
@@ -81,6 +82,7 @@ class OnNode:
     sub: str = "dead"
     restarts: int = 0
     since: float = 0.0
+    enabled: bool = True
     container: Container | None = None
     configs: Mapping[str, FileState] = field(default_factory=dict)
 
@@ -123,7 +125,7 @@ class Install:
     """What to bring to a node before services are started anew; complete or not at all.
 
     :ivar units: by service, the text of its unit; what was current becomes previous, unless it is
-        the same text.
+        the same text or never came up: only what has worked is worth going back to.
     :ivar configs: by service, then DIGEST, then config name: contents and mode.
     :ivar secrets: contents by podman's name of it; kept out of repr().
     :ivar quadlet: units go to Quadlet's directory.
