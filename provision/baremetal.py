@@ -184,6 +184,9 @@ def _node(fields: dict[str, Any]) -> Node:
         kernel_arguments=instance.get("kernel_append_params"),
         address=extra.get("address") or _host_of(internal.get("agent_url")),
         ssh_port=int(extra.get("ssh_port") or 22),
+        labels=tuple(
+            sorted((str(name), str(value)) for name, value in (extra.get("labels") or {}).items())
+        ),
     )
 
 

@@ -382,7 +382,9 @@ def fail(results: Sequence[Any]) -> None:
     """End with status 1 if a service is not as it was to be: each on its own line."""
     each(
         {
-            f"{one.change.host}: {one.change.service}": one.error
+            f"{one.change.host}: {one.change.service}": one.error.removeprefix(
+                f"{one.change.host}: "
+            )
             for one in results
             if one.error is not None
         },

@@ -67,8 +67,7 @@ class Convergence:
         """Carry out, so many nodes at a time.
 
         :returns: one result for each change; the failed ones have an error.
-        :raises KeyboardInterrupt: after the service in hand was put back (one node at a time), or
-            was finished (several at a time).
+        :raises KeyboardInterrupt: after the services in hand were brought up, or put back.
         """
         rollout = Rollout(self._left, needs=self._needed, serial=serial)
         self._left = rollout.left
@@ -78,8 +77,10 @@ class Convergence:
                 walk(rollout, self._carry_out, at_once=max(1, min(serial, len(hosts))))
             self._settle()
         except KeyboardInterrupt:
+            for one, error in self._errors.items():
+                LOG.error("%s: %s: %s", *step_words(one), error)
             left = ", ".join(f"{one.service} on {one.host}" for one in self._left)
-            LOG.error("interrupted; not done: %s", left or "nothing")
+            LOG.error("interrupted; not touched: %s", left or "nothing is left")
             raise
         return [self._result(step) for step in self._changes]
 

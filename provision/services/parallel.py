@@ -1,13 +1,48 @@
-"""Ask many hosts at once, not more than so many, and let one that fails not spoil the others."""
+"""Do things with many nodes at once, not more than so many; one that fails does not spoil the rest.
+
+Each runs in a thread of its own that dies with the process: an interrupt need not wait for a node
+that does not answer.
+"""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Generic, TypeVar
 
 from provision.services.host import HostError
 
+K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Crew(Generic[K, R]):
+    """Run functions in threads, and hand out what they return in the order in which they end."""
+
+    def __init__(self) -> None:
+        """Begin with none running."""
+        self.running: set[K] = set()
+        self._ended: SimpleQueue[tuple[K, R | BaseException]] = SimpleQueue()
+
+    def start(self, key: K, do: Callable[[], R]) -> None:
+        """Run a function."""
+        self.running.add(key)
+
+        def run() -> None:
+            try:
+                self._ended.put((key, do()))
+            except BaseException as error:
+                self._ended.put((key, error))
+
+        Thread(target=run, name=f"services {key}", daemon=True).start()
+
+    def next(self) -> tuple[K, R | HostError]:
+        """Wait until one has ended; return what it returned, or its HostError; raise any other."""
+        key, found = self._ended.get()
+        self.running.discard(key)
+        if isinstance(found, BaseException) and not isinstance(found, HostError):
+            raise found
+        return key, found
 
 
 def each(
@@ -15,26 +50,23 @@ def each(
 ) -> tuple[dict[str, R], dict[str, HostError]]:
     """Do something with each host; return what came of it by name, and who failed with what.
 
-    Both come in the order of the hosts. An interrupt ends the waiting; what is being asked just
-    then ends with its connection.
+    Both come in the order of the hosts.
     """
+    crew: Crew[str, R] = Crew()
+    waiting = list(hosts)
     found: dict[str, R] = {}
     failed: dict[str, HostError] = {}
-    if len(hosts) == 1 or at_once == 1:
-        for name, host in hosts.items():
-            try:
-                found[name] = ask(host)
-            except HostError as error:
-                failed[name] = error
-        return found, failed
-    pool = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="services")
-    try:
-        waiting = {name: pool.submit(ask, host) for name, host in hosts.items()}
-        for name, one in waiting.items():
-            try:
-                found[name] = one.result()
-            except HostError as error:
-                failed[name] = error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return found, failed
+    while waiting or crew.running:
+        while waiting and len(crew.running) < at_once:
+            name = waiting.pop(0)
+            crew.start(name, lambda host=hosts[name]: ask(host))  # type: ignore[misc]
+        name, what = crew.next()
+        if isinstance(what, HostError):
+            failed[name] = what
+        else:
+            found[name] = what
+    return _as(hosts, found), _as(hosts, failed)
+
+
+def _as(hosts: Mapping[str, T], found: Mapping[str, R]) -> dict[str, R]:
+    return {name: found[name] for name in hosts if name in found}

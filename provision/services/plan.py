@@ -165,6 +165,8 @@ def tampered(there: OnNode, wanted: Rendered, secrets: Collection[str]) -> list[
         found.append("its unit file is gone from the node")
     elif there.unit != there.current:
         found.append("its unit file was edited on the node")
+    if not there.enabled:
+        found.append("it would not start at the next boot")
     found += _configs(there, wanted)
     found += [
         f"secret {name} is gone from the node" for name in wanted.secrets if name not in secrets
@@ -187,10 +189,15 @@ def _configs(there: OnNode, wanted: Rendered) -> list[str]:
                 found.append(f"config {name} was edited on the node")
             elif file.mode != mode:
                 found.append(f"config {name}: mode {file.mode:04o} on the node, not {mode:04o}")
+        if (directory := there.configs.get(digest)) is not None:
+            found.append(
+                f"config directory: {directory.kind} of mode {directory.mode:04o} on the node, not "
+                "directory of mode 0555"
+            )
         found += [
             f"config directory: {path.partition('/')[2]!r} was added on the node"
             for path in there.configs
-            if path.partition("/")[0] == digest and path.partition("/")[2] not in files
+            if path.startswith(f"{digest}/") and path.partition("/")[2] not in files
         ]
     return found
 

@@ -69,10 +69,14 @@ def opened(
     reach: Reach,
     *,
     wait_s: float,
+    partial: bool = False,
 ) -> Iterator[Site]:
-    """Open a way to hosts, those chosen and those that are only to be looked at."""
+    """Open a way to hosts, those chosen and those that are only to be looked at.
+
+    :param partial: more hosts are to come: services may be placed nowhere yet.
+    """
     places = [placement.Place(name=one.name, labels=dict(one.labels)) for one in known]
-    placed = placement.place(project, places)
+    placed = placement.place(project, places, partial=partial)
     with ExitStack() as open_ones:
         ways = {one.name: open_ones.enter_context(_host(one, reach)) for one in known}
         names = {one.name for one in chosen}

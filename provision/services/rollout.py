@@ -1,9 +1,12 @@
 """Walk steps over nodes: in order, so many nodes at a time, and no further after a failure."""
 
+import logging
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from provision.services.order import Step
+from provision.services.parallel import Crew
+
+LOG = logging.getLogger(__name__)
 
 
 class Rollout:
@@ -54,24 +57,29 @@ class Rollout:
 
 
 def walk(rollout: Rollout, do: Callable[[Step], bool], *, at_once: int) -> None:
-    """Do step after step; begin none after one that returned False or raised.
+    """Do step after step; begin none after one that returned False.
 
-    :param at_once: how many steps run at the same time, each on its own node; 1: in this thread,
-        so that an interrupt reaches the step itself. With more, an interrupt waits for those begun.
+    :param at_once: how many steps run at the same time, each on its own node.
+    :raises KeyboardInterrupt: after those that had begun were done; a second one does not wait.
     """
-    if at_once == 1:
-        while (step := rollout.next()) is not None and do(step):
+    crew: Crew[Step, bool] = Crew()
+    going_on = True
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            while going_on and len(crew.running) < at_once and (step := rollout.next()) is not None:
+                crew.start(step, lambda step=step: do(step))  # type: ignore[misc]
+            if not crew.running:
+                break
+            step, done = crew.next()
+            going_on = done is True and going_on
             rollout.over(step)
-        return
-    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="services") as pool:
-        running: dict[Future[bool], Step] = {}
-        going_on = True
-        while True:
-            while going_on and len(running) < at_once and (step := rollout.next()) is not None:
-                running[pool.submit(do, step)] = step
-            if not running:
-                return
-            for one in wait(running, return_when=FIRST_COMPLETED).done:
-                step = running.pop(one)
-                going_on = one.result() and going_on
-                rollout.over(step)
+        except KeyboardInterrupt as error:
+            names = ", ".join(f"{one.service} on {one.host}" for one in crew.running)
+            if interrupt is not None:
+                LOG.error("left as it is just now: %s", names)
+                raise
+            LOG.warning("interrupted: finishing %s; Ctrl-C again leaves it as it is", names)
+            interrupt, going_on = error, False
+    if interrupt is not None:
+        raise interrupt

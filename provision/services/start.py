@@ -56,7 +56,6 @@ def bring_up(task: Task) -> str | None:
     """Install a unit if it is another one, start the service, wait for its dependents.
 
     :returns: None: all is up; else why not, and where things stand now.
-    :raises KeyboardInterrupt: after the service was put back.
     """
     change = task.change
     try:
@@ -71,11 +70,6 @@ def bring_up(task: Task) -> str | None:
         return _put_back(task, f"it did not come up: {outcome.said or 'nobody knows why'}")
     except HostError as error:
         return _put_back(task, str(error), sure=False)
-    except KeyboardInterrupt:
-        LOG.warning("%s: %s: interrupted, going back", change.host, change.service)
-        stands = _put_back(task, "interrupted", sure=False)
-        LOG.error("%s: %s: %s", change.host, change.service, stands)
-        raise
 
 
 def _start(task: Task) -> Outcome:

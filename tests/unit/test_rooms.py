@@ -29,7 +29,7 @@ MAY_IMPORT = {
 EXCEPTIONS = {
     ("provision.cli", "provision.lab"),
     ("provision.cli", "provision.services"),
-    ("provision.nodes", "provision.services"),
+    ("provision.deployed", "provision.services"),
 }
 # Libraries that belong to one adapter, or to the process that a room runs in.
 ONLY_IN = {
