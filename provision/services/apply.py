@@ -52,7 +52,8 @@ def look_only(site: Site, seen: Mapping[str, Observed]) -> Plan:
 
 def _known(reasons: Sequence[str]) -> tuple[str, ...]:
     """Leave out what a made-up digest differs in."""
-    return (*(one for one in reasons if images.UNKNOWN not in one), "its tag is to be looked up")
+    known = (one for one in reasons if not one.startswith("digest of "))
+    return (*known, "its tag is to be looked up")
 
 
 def apply(site: Site, *, serial: int | None = None, remove_orphans: bool = False) -> list[Result]:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from provision.services import start, state
+from provision.services import images, start, state
 from provision.services.host import HostError, Observed
 from provision.services.order import Step
 from provision.services.plan import Action, Change
@@ -89,7 +89,8 @@ class Convergence:
         change, site = self._changes[step], self._site
         began = site.now()
         limits = Limits(up_by=began + site.wait_s / 2, end_by=began + site.wait_s)
-        LOG.info("%s: %s: %s: %s", *step_words(step), change.action, "; ".join(change.reasons))
+        reasons = images.short("; ".join(change.reasons))
+        LOG.info("%s: %s: %s: %s", *step_words(step), change.action, reasons)
         if not self._clear(step.host):
             return False
         task = Task(

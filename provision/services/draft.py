@@ -33,7 +33,10 @@ def draft(
         except plan.NotOurs as error:
             taken.append(error)
     if taken:
-        raise plan.NotOurs("; ".join(str(one) for one in taken))
+        raise plan.NotOurs(
+            "; ".join(one.message for one in taken) + ": nothing was changed on any node",
+            hint=taken[0].hint,
+        )
     return changes
 
 

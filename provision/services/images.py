@@ -187,10 +187,10 @@ class Store:
 
 def is_root(user: str) -> bool:
     """Tell whether an image's USER is root."""
-    return user.partition(":")[0] in ("", "0", "root")
+    name = user.partition(":")[0]
+    return name in ("", "root") or (name.isdecimal() and int(name) == 0)
 
 
-def short(pinned: str) -> str:
-    """Shorten a name by digest for people: twelve digits are enough to tell images apart."""
-    repository, _, digest = pinned.partition("@sha256:")
-    return f"{repository}@sha256:{digest[:12]}" if digest else pinned
+def short(text: str) -> str:
+    """Shorten the digests in a text for people: twelve digits are enough to tell images apart."""
+    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1", text)

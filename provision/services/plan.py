@@ -213,7 +213,7 @@ def refuse_strangers(project: Project, host: str, seen: Observed, wanted: Collec
         if _stranger(unit, there, seen.strangers):
             raise NotOurs(
                 f"{host}: there is a container {unit} that is not ours",
-                hint=f"remove or rename it there (podman rename {unit} NAME), then try again",
+                hint=f"remove or rename it there: podman rename {unit} NAME",
             )
         if there is not None and there.current is None and there.unit is not None:
             try:
@@ -221,7 +221,7 @@ def refuse_strangers(project: Project, host: str, seen: Observed, wanted: Collec
             except Error as error:
                 raise NotOurs(
                     f"{host}: there is a unit {unit} that is not ours",
-                    hint="remove or rename it there, then try again",
+                    hint="remove or rename it there",
                 ) from error
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from atomic_baremetal import output
+from provision.services import images
 from provision.services.apply import Plan
 from provision.services.converge import Result
 from provision.services.plan import Action, Change
@@ -53,7 +54,7 @@ def _emit(lines: list[dict[str, Any]], format_: str) -> None:
     table = output.rows(
         ("NODE", "SERVICE", "ACTION", "STATE", "REASONS"),
         [
-            (one["node"], one["service"], one["action"], one["state"], "; ".join(one["reasons"]))
+            (one["node"], one["service"], one["action"], one["state"], _reasons(one))
             for one in shown
         ],
     )
@@ -85,7 +86,7 @@ def differences(found: Differences, format_: str) -> None:
         return
     table = output.rows(
         ("NODE", "SERVICE", "ACTION", "REASONS"),
-        [(*list(one.values())[:3], "; ".join(one["reasons"])) for one in lines],
+        [(one["node"], one["service"], one["action"], _reasons(one)) for one in lines],
     )
     output.emit(lines, format_=format_, table=table)
 
@@ -154,6 +155,10 @@ def removed(found: Sequence[Removed], format_: str) -> None:
 def print_line(text: str) -> None:
     """Print one line on stdout, as it is."""
     output.console(stderr=False).print(text, markup=False, soft_wrap=True)
+
+
+def _reasons(line: Mapping[str, Any]) -> str:
+    return images.short("; ".join(line["reasons"]))
 
 
 def _digest(pinned: str | None) -> str | None:
