@@ -90,7 +90,7 @@ def _short_mount(field: Field, scope: Scope) -> Mount:
         scope,
         kind=MountKind.BIND if parts[0].startswith(("/", ".", "~")) else MountKind.VOLUME,
         source=parts[0],
-        target=_path(field, parts[1]),
+        target=field.judged(lambda: values.target(parts[1])),
         read_only="ro" in options,
         propagation=propagation[0] if propagation else None,
     )

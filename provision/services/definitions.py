@@ -12,6 +12,7 @@ from pathlib import Path
 from provision.services import unhandled, values
 from provision.services.fields import Field
 from provision.services.model import Registry
+from provision.services.yaml_file import shown
 
 LARGEST_CONFIG_BYTES = 10_000_000
 LARGEST_SECRET_BYTES = 511_999  # podman's own limit
@@ -61,7 +62,7 @@ def secret(field: Field, directory: Path, environ: Mapping[str, str]) -> bytes:
     if "environment" in keys:
         name = keys["environment"].read(values.variable)
         if (text := environ.get(name)) is None:
-            keys["environment"].fail(f"the environment has no variable {name!r}")
+            keys["environment"].fail(f"the environment has no variable {shown(name)}")
         content = os.fsencode(text)
     else:
         content = _file(keys["file"], directory, LARGEST_SECRET_BYTES)

@@ -160,7 +160,7 @@ class Field:
                 where = f"{self.where}: {entry.key}" if self.where else entry.key
                 found[entry.key] = replace(self, node=entry.value, where=where)
                 continue
-            inside = f"in {self.where}" if self.where else "at the top"
+            inside = f"in {self.where.replace(': ', ', ')}" if self.where else "at the top"
             with self.problems.gathered():
                 _refuse(entry, inside, known, unhandled or {})
         return found
@@ -183,7 +183,7 @@ def _refuse(
 ) -> None:
     if (instead := unhandled.get(entry.key)) is not None:
         raise Problem(
-            entry.line, f"key {entry.key!r} {inside} is not handled here", hint=instead or None
+            entry.line, f"key {entry.key!r} {inside}: not handled here", hint=instead or None
         )
     suggestion = closest(entry.key, known)
     if entry.key.startswith(EXTENSION) and suggestion is None:

@@ -131,7 +131,7 @@ def circle(waiting: Mapping[N, Collection[N]]) -> tuple[N, ...]:
                 return (*way[way.index(other) :], other)
             if other is None:
                 done.add(here)
-                del path[here]
+                path.popitem()  # del would leave a hole that reversed() has to step over
                 other = next(reversed(path), None)
             here = other
     return ()

@@ -68,12 +68,11 @@ def _unplaced(
         if lost:
             said = " and ".join(map(repr, lost))
             wrong.append(f"service {name!r}: no host is called {said}")
+        elif not hosts:
+            wrong.append(f"service {name!r}: there is no host")
         elif not placed[name]:
             labels = ", ".join(f"{key}={value}" for key, value in service.placement.labels)
-            wrong.append(
-                f"service {name!r}: no host has "
-                + (f"the labels {labels}" if labels else "a place for it")
-            )
+            wrong.append(f"service {name!r}: no host has the labels {labels}")
     return wrong
 
 

@@ -25,6 +25,8 @@ from provision.services.yaml_file import shown
 
 OUR_LABELS = "io.atomic-baremetal."
 X_PROVISION = "x-provision"
+LONGEST_BYTES = 65_536  # of a text; of all of them, escaped, systemd takes a million
+MOST_BYTES = 131_072
 SHELL = ("/bin/sh", "-c")
 
 
@@ -83,6 +85,8 @@ def _check_together(field: Field, keys: dict[str, Field], service: Service) -> N
         _check_ports(keys, service)
     with problems.gathered():
         _check_modes(keys, service)
+    with problems.gathered():
+        _check_length(field, keys, service)
 
 
 def _check_targets(keys: dict[str, Field], service: Service) -> None:
@@ -121,6 +125,30 @@ def _check_modes(keys: dict[str, Field], service: Service) -> None:
             keys["configs"].fail(
                 f"config {grant.name!r} is wanted with two modes", hint="make it two configs"
             )
+
+
+def _check_length(field: Field, keys: dict[str, Field], service: Service) -> None:
+    """Refuse what the kernel and systemd would not pass on to podman."""
+    check = service.healthcheck
+    total = 0
+    for key, texts in (
+        ("environment", [f"{name}={value}" for name, value in service.environment]),
+        ("labels", [f"{name}={value}" for name, value in service.labels]),
+        ("command", service.command or ()),
+        ("entrypoint", service.entrypoint or ()),
+        ("healthcheck", check.test if check is not None else ()),
+    ):
+        sizes = [len(text.encode()) for text in texts]
+        if max(sizes, default=0) > LONGEST_BYTES:
+            keys[key].fail(
+                f"a text of more than {LONGEST_BYTES} bytes", hint="a config can be longer"
+            )
+        total += sum(sizes)
+    if total > MOST_BYTES:
+        field.fail(
+            f"more than {MOST_BYTES} bytes in environment, labels, commands and healthcheck",
+            hint="a config can be longer",
+        )
 
 
 def _command(field: Field, _: Scope) -> tuple[str, ...] | None:

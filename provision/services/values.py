@@ -19,7 +19,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*", re.ASCII)
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})", re.ASCII)
-SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kmgt]?)(i?b)?", re.ASCII | re.IGNORECASE)
+SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?) ?([kmgt]?)(i?b)?", re.ASCII | re.IGNORECASE)
 DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(us|µs|μs|ms|s|m|h)", re.ASCII)
 SECONDS = {
     "us": Fraction(1, 1_000_000),
@@ -41,6 +41,7 @@ REPOSITORY = re.compile(
 )
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+LONGEST_PATH_BYTES = 4095
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MODE = re.compile(r"0o?([0-7]{3})", re.ASCII)
 CAPABILITIES = frozenset(
@@ -171,7 +172,10 @@ def absolute_path(text: str) -> str:
     parts = [part for part in text.split("/") if part not in {"", "."}]
     if ".." in parts:
         raise Wrong(f"{shown(text)} goes back up with '..'")
-    return "/" + "/".join(parts)
+    path = "/" + "/".join(parts)
+    if len(path.encode()) > LONGEST_PATH_BYTES or any(len(one.encode()) > 255 for one in parts):
+        raise Wrong(f"{shown(text)} is longer than a path can be")
+    return path
 
 
 def target(text: str) -> str:

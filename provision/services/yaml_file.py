@@ -78,7 +78,7 @@ def parse(data: bytes, problems: Problems) -> Node:
         line = text.count("\n", 0, error.position) + 1
         raise Problem(
             line,
-            f"the control character U+{ord(error.character):04X} stands in the file",
+            f"the control character U+{ord(text[error.position]):04X} stands in the file",
             hint='write it in double quotes as "\\xNN", if it is meant',
         ) from error
     except yaml.MarkedYAMLError as error:
