@@ -106,7 +106,7 @@ def converge(
     pinned = {**pinned, **store.look_up(wanted - set(pinned))}
     changes = draft(site, seen, pinned)
     store.bring(changes, seen)
-    work = Convergence(site, changes, seen, remove_orphans=remove_orphans)
+    work = Convergence(site, store.named(changes), seen, remove_orphans=remove_orphans)
     return work.run(serial=serial or gentle(site, changes, seen))
 
 

@@ -380,19 +380,15 @@ def opened(
 
 def fail(results: Sequence[Any]) -> None:
     """End with status 1 if a service is not as it was to be: each on its own line."""
-    each(
-        {
-            f"{one.change.host}: {one.change.service}": one.error.removeprefix(
-                f"{one.change.host}: "
-            )
-            for one in results
-            if one.error is not None
-        },
-        of=len(results),
-    )
+    errors = {
+        f"{one.change.host}: {one.change.service}": one.error.removeprefix(f"{one.change.host}: ")
+        for one in results
+        if one.error is not None
+    }
+    each(errors, of=len(results), verdict="services are not as they were to be")
 
 
-def each(errors: Mapping[str, str], *, of: int) -> None:
+def each(errors: Mapping[str, str], *, of: int, verdict: str = "nodes failed") -> None:
     """End with status 1 if there is an error: each on its own line.
 
     :param errors: by what they are about.
@@ -407,5 +403,5 @@ def each(errors: Mapping[str, str], *, of: int) -> None:
         LOG.error("%s", text)
     if of > 1:
         LOG.error("%s", last)
-        last = f"{len(errors)} of {of} failed"
+        last = f"{len(errors)} of {of} {verdict}"
     raise NotAsTheFile(last)

@@ -7,9 +7,10 @@ nodes run already is kept while the file says the same: only an upgrade looks th
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from atomic_baremetal.errors import Error
-from provision.services import parallel, render
+from provision.services import parallel, plan, render
 from provision.services.host import Host, Image, Observed
 from provision.services.plan import Change
 from provision.services.site import Site
@@ -80,6 +81,7 @@ class Store:
         self._site = site
         self._trusting: set[str] = set()
         self._users: dict[str, str] = {}
+        self._brought: dict[str, set[str]] = {}
 
     def look_up(self, services: Collection[str]) -> dict[str, str]:
         """Pull the images of services by tag, each on the first node that is to run it.
@@ -115,7 +117,8 @@ class Store:
             pinned = self._pinned(one)
             if pinned is None:
                 continue
-            missing = pinned not in seen[one.host].images
+            there = seen[one.host].images | self._brought.get(one.host, set())
+            missing = pinned not in there
             unknown = self._must_know_user(one) and pinned not in self._users
             if missing or (unknown and pinned not in asked):
                 asked.add(pinned)
@@ -125,10 +128,20 @@ class Store:
         self.pull(wanted)
         self._refuse_root(changes)
 
-    def user(self, service: str, pinned: str | None) -> str | None:
-        """Tell whom a service runs as; None: nobody has looked at its image."""
-        own = self._site.project.services[service].user
-        return own if own is not None else self._users.get(pinned or "")
+    def named(self, changes: Sequence[Change]) -> list[Change]:
+        """Say whom those run as whose user is their image's, now that it is known."""
+        return [
+            replace(
+                one,
+                reasons=tuple(
+                    f"user {self._users[pinned]} of its image" if reason == plan.USER else reason
+                    for reason in one.reasons
+                ),
+            )
+            if (pinned := self._pinned(one)) in self._users
+            else one
+            for one in changes
+        ]
 
     def _must_know_user(self, change: Change) -> bool:
         return (
@@ -180,9 +193,10 @@ class Store:
                 "; ".join(str(error) for error in failed.values())
                 + ": nothing was changed on any node"
             )
-        images = [one for of_host in found.values() for one in of_host]
-        self._users.update({one.pinned: one.user for one in images})
-        return images
+        for name, images in found.items():
+            self._brought.setdefault(name, set()).update(one.pinned for one in images)
+            self._users.update({one.pinned: one.user for one in images})
+        return [one for images in found.values() for one in images]
 
 
 def is_root(user: str) -> bool:

@@ -16,6 +16,8 @@ from provision.services.model import Project
 from provision.services.render import Rendered
 from provision.services.state import State
 
+USER = "user of its image"
+
 
 class NotOurs(Error):
     """Something on a node has a name that a service of ours is to have."""
@@ -83,8 +85,9 @@ def of_host(
     }
     for service, one in changes.items():
         if one.action is Action.CREATE:
-            user = f"user {project.services[service].user or 'of its image'}"
-            changes[service] = replace(one, reasons=(*one.reasons, user))
+            user = project.services[service].user
+            said = USER if user is None else f"user {user}"
+            changes[service] = replace(one, reasons=(*one.reasons, said))
     return [*restart_with(project, changes, seen).values(), *orphans(host, seen, wanted)]
 
 

@@ -1,6 +1,6 @@
 """Say results in the words of the command line: JSON keys and columns (docs/services.rst)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ def results(found: Sequence[Result], format_: str) -> None:
         _change(one.change, state=str(one.state) if one.state else None, error=one.error)
         for one in found
     ]
-    _emit(lines, format_)
+    _emit(lines, format_, _outcome)
 
 
 def plan(found: Plan, format_: str) -> None:
@@ -31,7 +31,13 @@ def plan(found: Plan, format_: str) -> None:
     for one in found.changes:
         there = found.seen[one.host].services.get(one.service)
         lines.append(_change(one, state=str(state_of(there)), error=None))
-    _emit(lines, format_)
+    _emit(lines, format_, lambda _: "to do")
+
+
+def _outcome(line: Mapping[str, Any]) -> str:
+    if line["error"] is not None:
+        return "not touched" if line["error"].startswith("not touched") else "failed"
+    return "shown" if line["action"] == Action.ORPHAN and line["state"] != "absent" else "done"
 
 
 def _change(one: Change, *, state: str | None, error: str | None) -> dict[str, Any]:
@@ -45,16 +51,18 @@ def _change(one: Change, *, state: str | None, error: str | None) -> dict[str, A
     }
 
 
-def _emit(lines: list[dict[str, Any]], format_: str) -> None:
+def _emit(
+    lines: list[dict[str, Any]], format_: str, outcome: Callable[[Mapping[str, Any]], str]
+) -> None:
     shown = [one for one in lines if one["action"] != Action.NOTHING or one["error"]]
     if format_ == "table" and not shown:
         nodes = len({one["node"] for one in lines})
         print_line(f"{_count(len(lines), 'service')} on {_count(nodes, 'node')}, nothing to do")
         return
     table = output.rows(
-        ("NODE", "SERVICE", "ACTION", "STATE", "REASONS"),
+        ("NODE", "SERVICE", "ACTION", "OUTCOME", "STATE", "REASONS"),
         [
-            (one["node"], one["service"], one["action"], one["state"], _reasons(one))
+            (one["node"], one["service"], one["action"], outcome(one), one["state"], _reasons(one))
             for one in shown
         ],
     )
@@ -100,7 +108,7 @@ def status(found: Sequence[Line], format_: str) -> None:
                 one.node,
                 one.service,
                 one.state if one.managed else f"{NOT_OURS} ({one.state})",
-                one.image,
+                images.short(one.image or ""),
                 _digest(one.pinned),
                 one.user,
                 _time(one.since),

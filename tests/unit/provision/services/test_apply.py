@@ -275,7 +275,7 @@ def test_a_user_of_the_image_is_fine(stage: Callable[..., Stage]) -> None:
     here = stage()
     here.write(FILE, ("    user: www\n", ""))
     results = story.apply(here.site())
-    assert results[-1].change.reasons == ("it is not there", "user of its image")
+    assert results[-1].change.reasons == ("it is not there", "user nobody of its image")
     here.forget()
     here.write(FILE, ("    user: www\n", "    hostname: web\n"))
     here.registry.down = True
