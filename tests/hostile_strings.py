@@ -99,54 +99,13 @@ _MEANINGFUL = (
     ),
 )
 # One by one: characters that Unicode, or a reader of it, treats in its own way.
-_CODE_POINTS = (
-    *(0x80, 0x81, 0x85, 0x8D, 0x9B, 0x9F, 0xA0, 0xAD, 0xE9, 0xFF, 0x100, 0x130, 0x131, 0x17F),
-    *(
-        0x300,
-        0x301,
-        0x378,
-        0x5D0,
-        0x600,
-        0x61C,
-        0x7FF,
-        0x800,
-        0xE33,
-        0x1680,
-        0x180E,
-        0x2000,
-        0x200B,
-    ),
-    *(
-        0x200D,
-        0x200E,
-        0x200F,
-        0x2028,
-        0x2029,
-        0x202A,
-        0x202E,
-        0x202F,
-        0x2060,
-        0x2066,
-        0x2069,
-        0x2126,
-    ),
-    *(
-        0x3000,
-        0xAC00,
-        0xD7FF,
-        0xE000,
-        0xF8FF,
-        0xFB01,
-        0xFDD0,
-        0xFDEF,
-        0xFE0F,
-        0xFEFF,
-        0xFF04,
-        0xFF05,
-    ),
-    *(0xFFF9, 0xFFFC, 0xFFFD, 0xFFFE, 0xFFFF, 0x10000, 0x1F600, 0x1F1E6, 0x1FFFE, 0x1FFFF, 0x2F800),
-    *(0xE0001, 0xE0100, 0xF0000, 0xFFFFE, 0x10FFFD, 0x10FFFE, 0x10FFFF),
-)
+_NUMBERS = """
+    80 81 85 8D 9B 9F A0 AD E9 FF 100 130 131 17F 300 301 378 5D0 600 61C 7FF 800 E33 1680 180E
+    2000 200B 200D 200E 200F 2028 2029 202A 202E 202F 2060 2066 2069 2126 3000 AC00 D7FF E000 F8FF
+    FB01 FDCF FDF0 FE0F FEFF FF04 FF05 FFF9 FFFC FFFD 10000 1F600 1F1E6 1FFFD 20000 2F800 E0001
+    E0100 F0000 FFFFD 10FFFD
+"""
+_CODE_POINTS = tuple(int(number, 16) for number in _NUMBERS.split())
 _ALPHABETS = (
     string.printable,
     string.punctuation + " \n\t",
@@ -175,5 +134,9 @@ def _strings() -> tuple[str, ...]:
 
 # To arrive byte for byte. All are valid Unicode without NUL.
 STRINGS = _strings()
+# Unicode's noncharacters: bytes can carry them, but systemd does not call them UTF-8.
+NONCHARACTERS = tuple(
+    map(chr, (0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1FFFE, 0x1FFFF, 0xFFFFE, 0x10FFFE, 0x10FFFF))
+)
 # Nobody can carry these through a program's arguments.
 REFUSED = ("\0", "a\0", "\0a", "a\0b", "\ud800", "a\udfff", "\udc80", "\ud83d")

@@ -128,6 +128,13 @@ def _environment(service: Service) -> Iterator[Option]:
             raise CarryError(
                 f"service {service.name}: {name!r} is no name of an environment variable"
             )
+        if "\r\n" in value:
+            # it reads its own list of variables through CSV, and that loses the carriage return
+            raise CarryError(
+                f"service {service.name}: podman cannot be told a value with a carriage return"
+                f" before a line feed, as {name} has in the environment",
+                hint="put it into a config",
+            )
         yield Option(flag="--env", value=f"{name}={value}")
 
 

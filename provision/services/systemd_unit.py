@@ -34,6 +34,15 @@ _WAIT = (
     "esac; done"
 )
 
+# Where a container shares the host's processes, conmon becomes the parent of those it leaves behind
+# (a hypervisor's guests), and waits for them too before it ends: systemd would take the service for
+# running, and a stop would last until its limit. So conmon goes when the container has gone.
+_WATCH = (
+    "pid=$(podman container inspect --format '{{.State.Pid}}' $1) || exit 1; "
+    "{ while kill -0 $pid; do sleep 1; done; sleep 5; kill -KILL $MAINPID; } "
+    "</dev/null >/dev/null 2>&1 &"
+)
+
 
 def unit_section(
     project: Project,
@@ -80,6 +89,10 @@ def service_entries(
         start_s = str(math.ceil(service.healthcheck.start_period_s))
         waiting = ("/bin/sh", "-c", _WAIT, "wait", name, start_s)
         entries.append(("ExecStartPost", unit_file.command(waiting)))
+    if service.pid == "host":
+        watching = ("/bin/sh", "-c", _WATCH, "watch", name)
+        entries.append(("ExecStartPost", unit_file.command(watching)))
+        entries += [("KillSignal", "SIGKILL"), ("SuccessExitStatus", "SIGKILL")]
     entries.append(("ExecStop", unit_file.command(stop)))
     return tuple(entries)
 

@@ -24,6 +24,12 @@ WORD_MAX_BYTES = (128 << 10) - 1
 
 _BARE = re.compile(r"[A-Za-z0-9_./:=@,+%$-]+")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+# systemd 252 leaves \\U0001fffe as these ten characters, and drops a line that has U+FFFE as it is
+_NONCHARACTER = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
+    + "]"
+)
 _BLANKS = " \t\n\r"
 _WRAP = " \\\n    "
 _ESCAPES = {
@@ -101,9 +107,10 @@ def quote(word: str) -> str:
 
 
 def check(word: str) -> None:
-    """Refuse a word that no program can be given.
+    """Refuse a word that no unit can give to a program.
 
-    :raises UnitFileError: it holds a NUL or no valid Unicode, or is longer than Linux hands over.
+    :raises UnitFileError: it holds a NUL, a noncharacter or no valid Unicode, or is longer than
+        Linux hands over.
     """
     if "\0" in word:
         raise UnitFileError(f"{_shown(word)} holds a NUL byte, which no program can be given")
@@ -111,6 +118,12 @@ def check(word: str) -> None:
         size_bytes = len(word.encode())
     except UnicodeEncodeError as error:
         raise UnitFileError(f"{_shown(word)} is not valid Unicode") from error
+    if found := _NONCHARACTER.search(word):
+        raise UnitFileError(
+            f"{_shown(word)} holds U+{ord(found[0]):04X}, which Unicode keeps free of meaning and"
+            " systemd does not read",
+            hint="put it into a config",
+        )
     if size_bytes > WORD_MAX_BYTES:
         raise UnitFileError(
             f"{_shown(word)} is {size_bytes} bytes long, and a program can be given"
@@ -291,5 +304,6 @@ def _escape(character: str) -> str:
 
 def _shown(word: str) -> str:
     """Show so much of a word that it is recognised: it may be long, and may be confidential."""
-    name, equals, _ = word.partition("=")
-    return ascii(name[:40] + equals + "..." if equals or len(name) > 40 else name)
+    begin = re.match(r"(?:--[a-z-]+=)?[^=]{0,40}=?", word, flags=re.DOTALL)
+    shown = begin[0] if begin else ""
+    return ascii(shown if shown == word and "=" not in word else f"{shown}...")
