@@ -213,7 +213,7 @@ def rollback(
         results = by_hand.rollback(site, service, serial=serial or 1)
     present.results(results, format_)
     fail(results)
-    LOG.info("FILE may still ask for what was left: provision services diff %s", file)
+    LOG.info("the file may ask for what was left: provision services diff %s", file)
 
 
 @services.command()
