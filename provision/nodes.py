@@ -171,7 +171,8 @@ class _Work:
         self._heard = now
         nodes = {node.uuid: node for node in found}
         for one in filter(self._open, self._leases):
-            self._step(one, nodes.get(one.node.uuid), now)
+            if one.phase is not Phase.SERVICES:
+                self._step(one, nodes.get(one.node.uuid), now)
         self._deliver()
 
     def _step(self, one: Lease, node: Node | None, now: float) -> None:
@@ -179,8 +180,6 @@ class _Work:
             one.node = node
             one.address = node.address or one.address
             one.saw = f"node {node.label} is {node.provision_state!r}"
-        if one.phase is Phase.SERVICES:
-            return
         if one.phase is not Phase.ALLOCATED:
             self._watch(one, node)
         elif node is None:
