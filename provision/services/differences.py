@@ -5,8 +5,10 @@ units to Quadlet shows no differences but real ones. Values of the environment, 
 labels are never shown: people put secrets there.
 """
 
+import csv
+import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from provision.services import podman, quadlet, systemd_unit, unit_file
@@ -72,8 +74,10 @@ def differences(old: str, new: str) -> list[str]:
         return []
     try:
         before, after = _facts(old), _facts(new)
-    except (UnitFileError, KeyError, ValueError):
+    except (UnitFileError, LookupError, ValueError):
         return ["the unit file is not as it was written"]
+    if before["image"] != after["image"]:
+        before["image's digest"] = after["image's digest"]  # of course
     found = [
         _worded(name, before.get(name), after.get(name))
         for name in [*before, *(one for one in after if one not in before)]
@@ -112,7 +116,7 @@ def _worded(name: str, before: _Fact | None, after: _Fact | None) -> str:
     return f"{name}: {before.shown} -> {after.shown}"
 
 
-def _facts(text: str) -> Mapping[str, _Fact]:
+def _facts(text: str) -> dict[str, _Fact]:
     sections = {section.name: section for section in unit_file.parse(text)}
     facts: dict[str, _Fact] = {}
     ours = sections[systemd_unit.RECORD]
@@ -136,7 +140,7 @@ def _image(ours: Section) -> Iterator[tuple[str, _Fact]]:
     (image,) = unit_file.split(ours.last("Image") or "")
     (pinned,) = unit_file.split(ours.last("Pinned") or "")
     yield "image", _Fact(value=image, shown=image)
-    yield f"digest of {image}", _Fact(value=pinned, shown=pinned.rpartition("@")[2])
+    yield "image's digest", _Fact(value=pinned, shown=pinned.rpartition("@")[2])
 
 
 def _option(ours: Section, option: Option) -> Iterator[tuple[str, _Fact]]:
@@ -161,14 +165,21 @@ def _listed(ours: Section, name: str, value: str) -> tuple[str, _Fact]:
     """Word one of several: it is there or not; but for a config, which is mounted somewhere."""
     if name != "volumes":
         return f"{name} {value}", _Fact(value="")
-    directory = f"/{ours.last('Project')}/{ours.last('Service')}/config/"
+    project = ours.last("Project")
+    directory = f"/{project}/{ours.last('Service')}/config/"
     if mounted := re.search(
         rf"{re.escape(directory)}[0-9a-f]+/([a-z0-9_.-]+)(.*)", value, re.DOTALL
     ):
         # without the digest, which changes with the content of any config
         return f"target of config {mounted[1]}", _Fact(value=mounted[2])
-    own = re.sub(rf"(^|source=){re.escape(ours.last('Project') or '')}_", r"\1", value, count=1)
-    return f"{name} {own}", _Fact(value="")
+    if value.startswith("type="):
+        # a line of CSV: written for podman, not as the file has it
+        (fields,) = csv.reader(io.StringIO(value, newline=""))
+        known = dict(field.partition("=")[::2] for field in fields)
+        options = [one for one in fields[1:] if not one.startswith(("source=", "destination="))]
+        parts = [known.get("source"), known["destination"], ",".join(options)]
+        value = ":".join(part for part in parts if part)
+    return f"{name} {value.removeprefix(f'{project}_')}", _Fact(value="")
 
 
 def _plain_run(service: Section) -> Run:

@@ -14,7 +14,7 @@ at v4.4.0, v4.9.5, v5.4.2 and v5.8.2.
 import re
 from collections.abc import Iterator
 
-from provision.services import podman, systemd_unit, unit_file
+from provision.services import plain, podman, systemd_unit, unit_file
 from provision.services.container import Container
 from provision.services.model import Project, Service
 from provision.services.podman import Option, Reading, Version
@@ -38,6 +38,9 @@ def sections(
     version: Version,
 ) -> tuple[Section, ...]:
     """Write [Unit], [Container], [Service] and [Install]."""
+    # the line that Quadlet will write; 5.8 makes four characters of a blank
+    line = unit_file.command(plain.run_words(container)).replace(" ", r"\x20")
+    unit_file.check_line("ExecStart", line)
     healthy = version[:2] >= podman.NOTIFY_HEALTHY and service.healthcheck is not None
     entries = (
         ("ContainerName", container.name),

@@ -132,6 +132,18 @@ def check(word: str) -> None:
         )
 
 
+def check_line(key: str, line: str) -> None:
+    """Refuse a line, or all that it goes on to, that is longer than systemd reads.
+
+    :raises UnitFileError: it is; the error names the key.
+    """
+    if (size_bytes := len(line.encode())) > LINE_MAX_BYTES:
+        raise UnitFileError(
+            f"{key}= is {size_bytes} bytes long, and systemd reads {LINE_MAX_BYTES} at most",
+            hint="put long values into a config",
+        )
+
+
 def split(value: str) -> tuple[str, ...]:
     """Read a value's words: quotes and C escapes; neither specifiers nor variables.
 
@@ -199,11 +211,7 @@ def _entry(key: str, value: str) -> str:
     if value != value.strip(_BLANKS) or bare.endswith("\\") or "\n" in bare or "\r" in bare:
         raise UnitFileError(f"the value of {key}= would not be read back as it is")
     line = f"{key}={value}\n"
-    if (size_bytes := len(line.encode())) > LINE_MAX_BYTES:
-        raise UnitFileError(
-            f"{key}= is {size_bytes} bytes long, and systemd reads {LINE_MAX_BYTES} at most",
-            hint="put long values into a config",
-        )
+    check_line(key, line)
     return line
 
 
