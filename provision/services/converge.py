@@ -124,7 +124,7 @@ class Convergence:
         return [
             one
             for one in self._site.dependents(step)
-            if one in self._done or (one not in self._left and self._watch.was_up(one))
+            if one not in self._left and self._watch.was_up(one)
         ]
 
     def _clear(self, host: str) -> bool:
