@@ -52,7 +52,7 @@ def look_only(site: Site, seen: Mapping[str, Observed]) -> Plan:
 
 def _known(reasons: Sequence[str]) -> tuple[str, ...]:
     """Leave out what a made-up digest differs in."""
-    known = (one for one in reasons if not one.startswith("digest of "))
+    known = (one for one in reasons if images.UNKNOWN not in one)
     return (*known, "its tag is to be looked up")
 
 

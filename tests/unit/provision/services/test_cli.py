@@ -219,7 +219,7 @@ def test_upgrade_and_rollback(run: Run, here: Stage) -> None:
     here.registry.push("httpd", "9")
     status, out, err = run("upgrade", "services.yaml", "web")
     assert status == 0
-    assert "digest of registry.lab:5000/httpd:1: sha256:333333333333 -> sha256:999999999999" in out
+    assert "image's digest: sha256:333333333333 -> sha256:999999999999" in out
     assert here["n2"].running()["web"] == "9"
     status, _, err = run("rollback", "services.yaml", "web")
     assert status == 0

@@ -200,7 +200,7 @@ def test_back_by_hand_and_forth_again(stage: Callable[..., Stage]) -> None:
             host,
             "rollback",
             (
-                "back to what was before: digest of registry.lab:5000/mariadb:1: "
+                "back to what was before: image's digest: "
                 f"sha256:{'9' * 64} -> sha256:{'1' * 64}",
             ),
         )
