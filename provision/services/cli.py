@@ -275,20 +275,30 @@ def remove(
 
 
 @services.command()
-@file_argument()
+@file_argument(required=False)
 @on_hosts
 @format_option
 @click.pass_obj
 def status(
-    cloud: Callable[[], Cloud], /, *, file: Path, reach: Mapping[str, Any], format_: str
+    cloud: Callable[[], Cloud], /, *, file: Path | None, reach: Mapping[str, Any], format_: str
 ) -> None:
-    """Show FILE's services on each node, and containers that are not ours."""
+    """Show FILE's services on each node, and containers that are not ours.
+
+    Without FILE: whatever services of ours the nodes have.
+    """
     from provision.services import present
+    from provision.services import reach as ways
     from provision.services import status as story
 
-    with opened(cloud, file, reach) as site:
-        lines, failed = story.status(site)
-        nodes = len(site.hosts)
+    if file is None:
+        wanted = reached(cloud, reach)
+        with ways.ways(wanted) as hosts:
+            lines, failed = story.status_of_all(hosts, at_once=wanted.parallel)
+            nodes = len(hosts)
+    else:
+        with opened(cloud, file, reach) as site:
+            lines, failed = story.status(site)
+            nodes = len(site.hosts)
     present.status(lines, format_)
     each(failed, of=nodes)
 
@@ -359,10 +369,21 @@ def opened(
 ) -> Iterator[Any]:
     """Open the site of a command; say at the end, to those who ask, what it cost."""
     from provision.services import reach
-    from provision.services.registries import read_all
 
     began = time.monotonic()
-    wanted = reach.Reach(
+    with reach.site(file, reached(cloud, asked), wait_s=wait_s) as site:
+        reach.check_services(file, site.project, services)
+        yield site
+        trips = ", ".join(f"{name} {host.round_trips}" for name, host in site.hosts.items())
+        LOG.debug("round trips: %s; %.2f s", trips, time.monotonic() - began)
+
+
+def reached(cloud: Callable[[], Cloud], asked: Mapping[str, Any]) -> Any:
+    """Gather the options that choose and reach hosts."""
+    from provision.services.reach import Reach
+    from provision.services.registries import read_all
+
+    return Reach(
         on=asked["on"],
         inventory=asked["hosts"],
         cloud=cloud,
@@ -371,11 +392,6 @@ def opened(
         registries=read_all(asked["registry_ca"]),
         parallel=asked["parallel"],
     )
-    with reach.site(file, wanted, wait_s=wait_s) as site:
-        reach.check_services(file, site.project, services)
-        yield site
-        trips = ", ".join(f"{name} {host.round_trips}" for name, host in site.hosts.items())
-        LOG.debug("round trips: %s; %.2f s", trips, time.monotonic() - began)
 
 
 def fail(results: Sequence[Any]) -> None:

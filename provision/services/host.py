@@ -96,6 +96,7 @@ class Observed:
     :ivar strangers: containers that no project of ours runs.
     :ivar images: names by digest of what can be started without a registry.
     :ivar secrets: names of podman's secrets.
+    :ivar projects: names of all projects that the node has something of.
     """
 
     podman: tuple[int, int, int]
@@ -104,6 +105,7 @@ class Observed:
     strangers: tuple[Container, ...] = ()
     images: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
+    projects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

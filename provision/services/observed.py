@@ -92,6 +92,11 @@ def parse(printed: bytes, project: str, places: Places = Places()) -> Observed:
         strangers=tuple(strangers),
         images=frozenset(_images(_good(found, "images").text)),
         secrets=frozenset(_good(found, "secrets").text.splitlines()),
+        projects=tuple(
+            name
+            for name in _records(found.get("projects", Answer()).output)
+            if NAME.fullmatch(name)
+        ),
     )
 
 

@@ -44,13 +44,7 @@ def site(file: Path, reach: Reach, *, wait_s: float = DEFAULT_WAIT_S) -> Iterato
         of a host.
     """
     project = compose.load(file)
-    known = reach.cloud() if reach.inventory is None else Cloud(targets=hosts.read(reach.inventory))
-    if not known.targets:
-        raise hosts.HostsError(
-            "there is no host"
-            + "".join(f"; {name}: {why}" for name, why in known.passed_over.items()),
-            hint="deploy some: provision nodes; or name a file of them with --hosts",
-        )
+    known = _known(reach)
     with opened(
         with_registries(project, known.registries, reach.registries),
         known.targets,
@@ -59,6 +53,28 @@ def site(file: Path, reach: Reach, *, wait_s: float = DEFAULT_WAIT_S) -> Iterato
         wait_s=wait_s,
     ) as found:
         yield found
+
+
+@contextmanager
+def ways(reach: Reach) -> Iterator[dict[str, SshHost]]:
+    """Open a way to the hosts, without a file of services.
+
+    :raises Error: something in the inventory or the options is wrong.
+    """
+    chosen = hosts.select(_known(reach).targets, reach.on)
+    with ExitStack() as open_ones:
+        yield {one.name: open_ones.enter_context(_host(one, reach)) for one in chosen}
+
+
+def _known(reach: Reach) -> Cloud:
+    known = reach.cloud() if reach.inventory is None else Cloud(targets=hosts.read(reach.inventory))
+    if not known.targets:
+        raise hosts.HostsError(
+            "there is no host"
+            + "".join(f"; {name}: {why}" for name, why in known.passed_over.items()),
+            hint="deploy some: provision nodes; or name a file of them with --hosts",
+        )
+    return known
 
 
 @contextmanager

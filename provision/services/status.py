@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atomic_baremetal.errors import Error
-from provision.services import render, state
+from provision.services import parallel, render, state
 from provision.services.apply import look_only
-from provision.services.host import Container, OnNode
+from provision.services.host import Container, Host, Observed, OnNode
 from provision.services.plan import Action, Change
 from provision.services.site import Site, look
 from provision.services.state import State
+
+ANY = "any"  # to ask for projects, one has to be named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,26 @@ def status(site: Site) -> tuple[list[Line], dict[str, str]]:
         ]
         lines += [stranger(host, one) for one in found.strangers]
     return lines, failed
+
+
+def status_of_all(hosts: Mapping[str, Host], *, at_once: int) -> tuple[list[Line], dict[str, str]]:
+    """See every project on every node: the same, without a file to say what is to be there."""
+    found, failed = parallel.each(hosts, _projects, at_once=at_once)
+    lines = []
+    for host, projects in found.items():
+        for project, seen in projects.items():
+            lines += [
+                _line(host, f"{project}-{name}", name, there)
+                for name, there in seen.services.items()
+            ]
+        strangers = next(iter(projects.values())).strangers
+        lines += [stranger(host, one) for one in strangers]
+    return lines, {host: str(error) for host, error in failed.items()}
+
+
+def _projects(host: Host) -> dict[str, Observed]:
+    first = host.observe(ANY)
+    return {ANY: first, **{name: host.observe(name) for name in first.projects if name != ANY}}
 
 
 def diff(site: Site) -> Differences:

@@ -49,6 +49,13 @@ inspect() {
     [ ! -s "$tmp/ids" ] || xargs podman container inspect <"$tmp/ids"
 }
 
+projects() {
+    for found in "$state"/*/; do
+        found=${found%/}
+        [ ! -d "$found" ] || printf '%s\0' "${found##*/}"
+    done
+}
+
 workspace look
 answer podman podman --version
 answer systemd systemctl --version
@@ -58,5 +65,6 @@ answer hashes hashes
 answer states states
 answer containers inspect
 answer images podman images --digests --format json
+answer projects projects
 answer secrets podman secret ls --format '{{.Name}}'
 echo end

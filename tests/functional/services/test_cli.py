@@ -153,6 +153,8 @@ def test_apply_makes_it_so(stage: Stage) -> None:
         ("standin-2", "api", "healthy", "1000"),
     ]
     assert stage("diff", "shop.yaml") == ""
+    whatever = stage.json("status")
+    assert sorted(whatever, key=str) == sorted(status, key=str)
 
 
 def test_again_nothing_is_restarted(stage: Stage) -> None:

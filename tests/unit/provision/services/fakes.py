@@ -140,7 +140,12 @@ class FakeHost:
         return Observed(
             podman=self.podman,
             systemd=252,
-            services={name: self._seen(project, name, one) for name, one in self.units.items()},
+            services={
+                name: self._seen(project, name, one)
+                for name, one in self.units.items()
+                if project == "demo"
+            },
+            projects=("demo",) if self.units else (),
             strangers=tuple(self.strangers),
             images=frozenset(self.images),
             secrets=frozenset(self.secrets),

@@ -60,7 +60,8 @@ def run(here: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_every_command_and_option_says_what_it_is_for(run: Run, command: str) -> None:
     status, out, _ = run(command, "--help")
     assert status == 0
-    assert out.startswith(f"Usage: provision services {command} [OPTIONS] FILE")
+    assert out.startswith(f"Usage: provision services {command} [OPTIONS] ")
+    assert "FILE" in out.splitlines()[0]
     for option in ("--on", "--hosts", "--ssh-user", "--identity", "--registry-ca", "--format"):
         assert option in out
 
@@ -156,6 +157,19 @@ def test_status(run: Run, here: Stage) -> None:
         *("2023-11-14T22:13:20Z", "0", lines["n1", "db"]["config"][:12]),
     ]
     assert "not ours (running)" in out
+
+
+def test_status_without_a_file(run: Run, here: Stage) -> None:
+    run("apply", "services.yaml", "--on", "n1")
+    here["n2"].strangers = [Container(name="mine", id="1", image="x", state="running")]
+    status, out, _ = run("status", "-f", "json")
+    assert status == 0
+    assert [(one["node"], one["unit"], one["state"]) for one in json.loads(out)] == [
+        ("n1", "demo-db", "healthy"),
+        ("n1", "demo-api", "running"),
+        ("n1", "demo-web", "running"),
+        ("n2", "", "running"),
+    ]
 
 
 def test_a_node_that_does_not_answer_is_named_and_the_others_shown(run: Run, here: Stage) -> None:
