@@ -29,7 +29,7 @@ CONTAINERS = "/etc/containers"
 RUN_SCRIPT = (
     'read -r size && script=$(dd bs="$size" count=1 iflag=fullblock 2>/dev/null) && eval "$script"'
 )
-SETTLE_S = 2  # how long a service has to stay up to count as started
+SETTLE_S = 2.0  # how long a service has to stay up to count as started
 MARGIN_S = 120.0  # what a script does besides waiting, on a slow node
 SCRIPTS = {  # the parts of each
     "observe": ("common", "observe"),
@@ -63,8 +63,8 @@ class SshHost:
         user: str = "root",
         host_key: str,
         identity: Path | None = None,
-        timeout_s: float = 300.0,
-        connect_timeout_s: float = 30.0,
+        timeout_s: float = 30.0,
+        answer_timeout_s: float = 300.0,
         lock_timeout_s: float = 60.0,
     ) -> None:
         """Take note of where the node is; the connection is opened when it is first needed.
@@ -72,18 +72,19 @@ class SshHost:
         :param user: anybody but root has to be allowed `sudo -n`.
         :param host_key: `TYPE BASE64`: the one that is trusted.
         :param identity: private key file; None: the agent's keys, then the default files.
-        :param timeout_s: for what has no time limit of its own.
+        :param timeout_s: for each step of connecting.
+        :param answer_timeout_s: for what has no time limit of its own.
         :param lock_timeout_s: how long to wait for another run that changes the node.
         """
         self.name = name
         self.round_trips = 0
         self._user = user
-        self._timeout_s = timeout_s
+        self._answer_s = answer_timeout_s
         self._lock_s = lock_timeout_s
         login = Login(
             name=name, address=address, port=port, user=user, host_key=host_key, identity=identity
         )
-        self._connection = Connection(login, connect_timeout_s=connect_timeout_s)
+        self._connection = Connection(login, connect_timeout_s=timeout_s)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -135,7 +136,7 @@ class SshHost:
     def restart(self, project: str, service: str, *, timeout_s: float) -> Outcome:
         """Stop a service and start it by its unit as it is now; wait until systemd calls it up."""
         return self._outcome(
-            "restart", project, service, _seconds(timeout_s), str(SETTLE_S), timeout_s=timeout_s
+            "restart", project, service, _seconds(timeout_s), f"{SETTLE_S:g}", timeout_s=timeout_s
         )
 
     def stop(self, project: str, service: str, *, timeout_s: float) -> Outcome:
@@ -148,7 +149,7 @@ class SshHost:
         Without a previous unit the service is removed, or, when swapping, HostError is raised.
         """
         way = "swap" if swap else "back"
-        limits = (_seconds(timeout_s), str(SETTLE_S))
+        limits = (_seconds(timeout_s), f"{SETTLE_S:g}")
         # stopping what there is and starting the previous one may each take that long
         return self._outcome("restore", project, service, way, *limits, timeout_s=2 * timeout_s)
 
@@ -209,7 +210,7 @@ class SshHost:
         stdin = compose(verb, project, *words, lock_s=self._lock_s) + data
         sudo = "" if self._user == "root" else "sudo -n "
         command = f"exec {sudo}/bin/sh -c '{RUN_SCRIPT}'"
-        limit_s = (self._timeout_s if timeout_s is None else timeout_s + MARGIN_S) + self._lock_s
+        limit_s = (self._answer_s if timeout_s is None else timeout_s + MARGIN_S) + self._lock_s
         self.round_trips += 1
         LOG.debug("%s: %s %s", self.name, verb, " ".join((project, *words)))
         done = self._connection.run(command, stdin, what=verb, timeout_s=limit_s)

@@ -21,6 +21,14 @@ bring_secrets() {
     done
 }
 
+# An image that some unit has named and none names any more can go; one that no unit has named yet
+# may be there for an upgrade.
+remember_images() {
+    cat "$state/.named" "$new"/*/unit 2>/dev/null | grep -E -o 'sha256:[0-9a-f]{64}' | sort -u \
+        >"$tmp/named"
+    put "$tmp/named" "$state/.named" 600
+}
+
 publish() {
     for found in "$new"/*/config/*; do
         [ -d "$found" ] || continue
@@ -58,6 +66,7 @@ for found in "$new"/*/; do
     settle "$home"
 done
 sync "$state/$project"
+remember_images
 hold_on
 trust
 publish

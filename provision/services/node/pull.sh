@@ -16,8 +16,9 @@ fetch() {
         *) die "image $1 was not pulled: $(last_line "$tmp/said")" ;;
     esac
     id=$(tail -n 1 "$tmp/id")
-    if ! grep -q -x -F -e "$id" "$tmp/before" && ! grep -q -s -x -F -e "$id" "$state/.pulled"; then
-        printf '%s\n' "$id" >>"$state/.pulled" || die "cannot write $state/.pulled"
+    if ! grep -q -x -F -e "$id" "$tmp/before" && ! grep -q -s -F -e "$id" "$state/.pulled"; then
+        printf '%s %s\n' "$id" "$(date +%s)" >>"$state/.pulled" ||
+            die "cannot write $state/.pulled"
     fi
 }
 
