@@ -166,10 +166,9 @@ def _configs(tree: bytes, hashes: bytes, places: Places) -> dict[str, dict[str, 
         kind, mode, owner, path = record.split(" ", 3)
         service, _, name = path.partition("/config/")
         state = _file_state(kind, int(mode, 8), owner, sums.get(path, ""), places.owner)
-        there = found.setdefault(service, {})
         # a directory named DIGEST is worth no word when it is as we made it
         if "/" in name or state != FileState(sha256="", mode=0o555, kind="directory"):
-            there[name] = state
+            found.setdefault(service, {})[name] = state
     return found
 
 

@@ -50,9 +50,13 @@ inspect() {
 }
 
 projects() {
-    for found in "$state"/*/; do
-        found=${found%/}
-        [ ! -d "$found" ] || printf '%s\0' "${found##*/}"
+    for found in "$state"/*; do
+        for current in "$found"/*/current; do
+            if [ -e "$current" ]; then
+                printf '%s\0' "${found##*/}"
+                break
+            fi
+        done
     done
 }
 
