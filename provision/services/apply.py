@@ -10,20 +10,17 @@ from provision.services import images, state
 from provision.services.converge import Convergence, Result
 from provision.services.draft import draft
 from provision.services.host import Observed
+from provision.services.order import Step
 from provision.services.plan import Action, Change
 from provision.services.site import Site, look_at_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run would do.
-
-    :ivar unknown: services whose image would be looked up first: their digest is made up here.
-    """
+    """What a run would do, and what was seen."""
 
     changes: tuple[Change, ...]
     seen: Mapping[str, Observed]
-    unknown: frozenset[str]
 
 
 def dry_run(site: Site) -> Plan:
@@ -38,15 +35,15 @@ def dry_run(site: Site) -> Plan:
 def look_only(site: Site, seen: Mapping[str, Observed]) -> Plan:
     """Compare nodes that were seen with the file, as far as that goes without a registry."""
     pinned = images.kept(site, seen)
-    unknown = frozenset(site.placed) - frozenset(pinned)
     changes = draft(site, seen, pinned, guess=True)
     return Plan(
         changes=tuple(
-            replace(one, reasons=_known(one.reasons)) if one.service in unknown else one
+            one
+            if one.action is Action.ORPHAN or Step(host=one.host, service=one.service) in pinned
+            else replace(one, reasons=_known(one.reasons))
             for one in changes
         ),
         seen=seen,
-        unknown=unknown,
     )
 
 
@@ -80,18 +77,14 @@ def upgrade(
     """
     seen = look_at_all(site)
     chosen = frozenset(services or site.project.services)
-    pinned = {
-        name: by_digest
-        for name in chosen
-        if (by_digest := images.by_digest(site.project.services[name].image)) is not None
-    }
+    pinned = {step: one for step, one in images.named(site).items() if step.service in chosen}
     return converge(site, seen, pinned, serial=serial or 1, only=chosen)
 
 
 def converge(
     site: Site,
     seen: Mapping[str, Observed],
-    pinned: dict[str, str],
+    pinned: Mapping[Step, str],
     *,
     serial: int | None,
     remove_orphans: bool = False,
@@ -102,9 +95,9 @@ def converge(
     :param only: leave other services as they are; None: leave none.
     """
     store = images.Store(site)
-    wanted = {step.service for step in site.steps() if only is None or step.service in only}
-    pinned = {**pinned, **store.look_up(wanted - set(pinned))}
-    changes = draft(site, seen, pinned)
+    wanted = [step for step in site.steps() if only is None or step.service in only]
+    found = store.look_up([step for step in wanted if step not in pinned])
+    changes = draft(site, seen, {**pinned, **found})
     store.bring(changes, seen)
     work = Convergence(site, store.named(changes), seen, remove_orphans=remove_orphans)
     return work.run(serial=serial or gentle(site, changes, seen))

@@ -5,23 +5,24 @@ from collections.abc import Mapping
 from atomic_baremetal.errors import Error
 from provision.services import images, plan, render
 from provision.services.host import Observed
+from provision.services.order import Step
 from provision.services.plan import Change
 from provision.services.render import Rendered
 from provision.services.site import Site
 
 
 def draft(
-    site: Site, seen: Mapping[str, Observed], pinned: Mapping[str, str], *, guess: bool = False
+    site: Site, seen: Mapping[str, Observed], pinned: Mapping[Step, str], *, guess: bool = False
 ) -> list[Change]:
     """Plan for every node that was seen, in the order of the site.
 
-    :param pinned: images by digest, by service; a service that is not in it stays as it is.
+    :param pinned: images by digest; a service that is not in it stays as it is.
     :param guess: such a service gets a made-up digest: for looking, not for doing.
     :raises plan.NotOurs: names are taken on some nodes; each is named.
     """
     if guess:
         services = site.project.services
-        made_up = {name: images.placeholder(one.image) for name, one in services.items()}
+        made_up = {step: images.placeholder(services[step.service].image) for step in site.steps()}
         pinned = {**made_up, **pinned}
     changes: list[Change] = []
     taken: list[Error] = []
@@ -41,19 +42,15 @@ def draft(
 
 
 def render_all(
-    site: Site, host: str, seen: Observed, pinned: Mapping[str, str]
+    site: Site, host: str, seen: Observed, pinned: Mapping[Step, str]
 ) -> dict[str, Rendered | None]:
     """Render the units of a node's services, dependencies first; None: not pinned."""
     services = site.on(host)
-    return {
-        name: render.render(
-            site.project,
-            name,
-            pinned=pinned[name],
-            beside=services,
-            podman=seen.podman,
-        )
-        if name in pinned
-        else None
-        for name in services
-    }
+    found: dict[str, Rendered | None] = dict.fromkeys(services)
+    for name in services:
+        image = pinned.get(Step(host=host, service=name))
+        if image is not None:
+            found[name] = render.render(
+                site.project, name, pinned=image, beside=services, podman=seen.podman
+            )
+    return found

@@ -6,12 +6,13 @@ nodes run already is kept while the file says the same: only an upgrade looks th
 
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from atomic_baremetal.errors import Error
 from provision.services import parallel, plan, render
 from provision.services.host import Host, Image, Observed
+from provision.services.order import Step
 from provision.services.plan import Change
 from provision.services.site import Site
 
@@ -42,35 +43,55 @@ def placeholder(image: str) -> str:
     return f"{repository if colon and '/' not in tag else image}@{UNKNOWN}"
 
 
-def kept(site: Site, seen: Mapping[str, Observed]) -> dict[str, str]:
-    """Find the digests that need not be looked up: by service, those of the file and of the nodes.
+def named(site: Site) -> dict[Step, str]:
+    """Find the digests that the file itself names."""
+    services = site.project.services
+    return {
+        step: pinned
+        for step in site.steps()
+        if (pinned := by_digest(services[step.service].image)) is not None
+    }
 
-    A node's counts while its unit was made for the image that the file names, and while all such
-    nodes agree.
+
+def kept(site: Site, seen: Mapping[str, Observed]) -> dict[Step, str]:
+    """Find the digests that need not be looked up: those of the file, and those of the nodes.
+
+    A node keeps its own while its unit was made for the image that the file names. One without the
+    service takes that of the others, if they agree.
     """
-    found = {}
-    for name, service in site.project.services.items():
-        pinned = by_digest(service.image)
-        there = {pinned} if pinned else _on_nodes(name, service.image, seen.values())
-        if len(there) == 1:
-            found[name] = there.pop()
+    found = named(site)
+    there = {step: pinned for step in site.steps() if (pinned := _on_node(site, step, seen))}
+    for step in site.steps():
+        others = {pinned for one, pinned in there.items() if one.service == step.service}
+        if step in there:
+            found.setdefault(step, there[step])
+        elif len(others) == 1 and step.host in seen:
+            found.setdefault(step, *others)
+    _tell_of_disagreement(there)
     return found
 
 
-def _on_nodes(service: str, image: str, seen: Collection[Observed]) -> set[str]:
-    there = set()
-    for one in seen:
-        on_node = one.services.get(service)
-        text = (on_node.current or on_node.unit) if on_node else None
-        if text is None:
-            continue
-        try:
-            record = render.record(text)
-        except Error:  # not ours, or edited beyond reading: it counts for nothing
-            continue
-        if record.image == image:
-            there.add(record.pinned)
-    return there
+def _on_node(site: Site, step: Step, seen: Mapping[str, Observed]) -> str | None:
+    there = seen[step.host].services.get(step.service) if step.host in seen else None
+    text = (there.current or there.unit) if there else None
+    if text is None:
+        return None
+    try:
+        record = render.record(text)
+    except Error:  # not ours, or edited beyond reading: it counts for nothing
+        return None
+    return record.pinned if record.image == site.project.services[step.service].image else None
+
+
+def _tell_of_disagreement(there: Mapping[Step, str]) -> None:
+    for service in dict.fromkeys(step.service for step in there):
+        digests: dict[str, list[str]] = {}
+        for step, pinned in there.items():
+            if step.service == service:
+                digests.setdefault(short(pinned).partition("@")[2], []).append(step.host)
+        if len(digests) > 1:
+            hosts = "; ".join(f"{one} on {', '.join(names)}" for one, names in digests.items())
+            LOG.warning("%s is not the same image on all nodes: %s", service, hosts)
 
 
 class Store:
@@ -83,27 +104,24 @@ class Store:
         self._users: dict[str, str] = {}
         self._brought: dict[str, set[str]] = {}
 
-    def look_up(self, services: Collection[str]) -> dict[str, str]:
-        """Pull the images of services by tag, each on the first node that is to run it.
+    def look_up(self, steps: Sequence[Step]) -> dict[Step, str]:
+        """Pull the images of services by tag, each on the first of the nodes that are to run it.
 
-        :returns: their names by digest, by service.
+        :returns: their names by digest.
         :raises PullError: one could not be pulled.
         """
         wanted: dict[str, list[str]] = {}
         first: dict[str, str] = {}
-        for step in self._site.steps():
+        for step in steps:
             image = self._site.project.services[step.service].image
-            if step.service in services and image not in first:
+            if image not in first:
                 first[image] = step.host
                 wanted.setdefault(step.host, []).append(image)
         found = {one.name: one.pinned for one in self.pull(wanted)}
         for image in sorted(found):
             LOG.info("%s is %s, says %s", image, short(found[image]), first[image])
-        return {
-            name: found[self._site.project.services[name].image]
-            for name in services
-            if self._site.project.services[name].image in found
-        }
+        services = self._site.project.services
+        return {step: found[services[step.service].image] for step in steps}
 
     def bring(self, changes: Sequence[Change], seen: Mapping[str, Observed]) -> None:
         """Pull by digest, on every node, what is to be started there; refuse root inside.

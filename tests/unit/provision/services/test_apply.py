@@ -134,14 +134,26 @@ def test_a_new_image_in_the_file_is_looked_up(stage: Callable[..., Stage]) -> No
     assert here["n2"].starts() == {"api": 0, "db": 0, "web": 1}
 
 
-def test_nodes_that_disagree_are_brought_together(stage: Callable[..., Stage]) -> None:
-    here = stage("n1", "n2")
-    story.apply(here.site())
+def test_nodes_that_disagree_keep_what_they_have_until_an_upgrade(
+    stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A roll-out that was stopped is in no one's way, and nothing goes on with it unasked."""
+    here = stage("n1", "n2", "n3")
+    story.apply(here.site("n1", "n2"))
     here.registry.push("httpd", "7")
     story.upgrade(here.site("n1"), ["web"])
-    assert [one.running()["web"] for one in here.hosts.values()] == ["7", "3"]
+    here.registry.push("httpd", "8")
+    here.forget()
+    here.write(FILE, ("user: www", "user: www2"))
     story.apply(here.site())
-    assert [one.running()["web"] for one in here.hosts.values()] == ["7", "7"]
+    # one that is new there can take neither's
+    assert [one.running()["web"] for one in here.hosts.values()] == ["7", "3", "8"]
+    assert caplog.messages[0] == (
+        "web is not the same image on all nodes: sha256:777777777777 on n1; "
+        "sha256:333333333333 on n2"
+    )
+    story.upgrade(here.site(), ["web"])
+    assert [one.running()["web"] for one in here.hosts.values()] == ["8", "8", "8"]
 
 
 def test_a_new_node_gets_what_the_others_run(stage: Callable[..., Stage]) -> None:
