@@ -138,7 +138,7 @@ def _check_health(awaited: Sequence[Awaited], services: Mapping[str, Service]) -
         dependency = services.get(one.dependency.service)
         if one.dependency.condition != Condition.HEALTHY or dependency is None:
             continue
-        if dependency.healthcheck is None or not dependency.healthcheck.test:
+        if dependency.healthcheck is None:
             with one.field.problems.gathered():
                 one.field.fail(
                     f"service {dependency.name!r} has no healthcheck, so it is never healthy",

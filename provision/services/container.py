@@ -62,6 +62,7 @@ def container(project: Project, service: Service, *, pinned: str, unit_digest: s
         *(_secret(project, service, grant) for grant in service.secrets),
         *_limits(service),
         *(_health(service, service.healthcheck) if service.healthcheck else ()),
+        *([Option(flag="--no-healthcheck")] if service.no_healthcheck else ()),
     )
     return Container(
         name=project.unit(service.name),

@@ -32,8 +32,7 @@ class Condition(StrEnum):
 class Healthcheck:
     """How podman finds out whether a service works.
 
-    :ivar test: a command's words; a shell command comes as ("/bin/sh", "-c", TEXT). Empty: nothing
-        is checked, not even by a test that the image brings.
+    :ivar test: a command's words; a shell command comes as ("/bin/sh", "-c", TEXT).
     """
 
     test: tuple[str, ...]
@@ -125,7 +124,9 @@ class Service:
 
     :ivar image: as in the file: a tag, or a digest.
     :ivar environment: sorted by name; so are labels.
+    :ivar command: empty only with an entrypoint: nothing follows it, nor what the image has.
     :ivar user: USER[:GROUP] as in the file.
+    :ivar no_healthcheck: not even the check that the image brings; healthcheck is None then.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Service:
     stop_signal: str | None = None
     stop_grace_period_s: float = 10.0
     healthcheck: Healthcheck | None = None
+    no_healthcheck: bool = False
     depends_on: tuple[Dependency, ...] = ()
     configs: tuple[Grant, ...] = ()
     secrets: tuple[Grant, ...] = ()

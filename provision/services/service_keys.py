@@ -27,6 +27,7 @@ OUR_LABELS = "io.atomic-baremetal."
 X_PROVISION = "x-provision"
 LONGEST_BYTES = 65_536  # of a text; of all of them, escaped, systemd takes a million
 MOST_BYTES = 131_072
+NO_CHECK = Healthcheck(test=())
 SHELL = ("/bin/sh", "-c")
 
 
@@ -44,6 +45,8 @@ def service(field: Field, scope: Scope) -> Service:
         attribute, read = KEYS[key]
         with field.problems.gathered():
             found[attribute] = read(value, scope)
+    if found.get("healthcheck") == NO_CHECK:
+        found |= {"healthcheck": None, "no_healthcheck": True}
     found["mounts"] = (*found.pop("volumes", ()), *found.pop("tmpfs", ()))
     if found.get("entrypoint") is not None and found.get("command") is None:
         found["command"] = ()  # the image's own words are for the image's own entrypoint
@@ -68,6 +71,8 @@ def _in_order(service: Service) -> Service:
 def _check_together(field: Field, keys: dict[str, Field], service: Service) -> None:
     """Note what is right by itself and wrong together."""
     problems = field.problems
+    with problems.gathered():
+        _check_program(keys, service)
     if service.ports and service.network_mode != NetworkMode.BRIDGE:
         with problems.gathered():
             keys["ports"].fail(
@@ -87,6 +92,19 @@ def _check_together(field: Field, keys: dict[str, Field], service: Service) -> N
         _check_modes(keys, service)
     with problems.gathered():
         _check_length(field, keys, service)
+
+
+def _check_program(keys: dict[str, Field], service: Service) -> None:
+    """Refuse what podman reads as something else: for it, no command is the image's command."""
+    if service.entrypoint is None and service.command == ():
+        keys["command"].fail(
+            "podman cannot be told to leave out the image's command",
+            hint="give an entrypoint, which is then run without it",
+        )
+    if service.entrypoint == () and not service.command:
+        keys["entrypoint"].fail("neither an entrypoint nor a command: there is nothing to run")
+    if service.entrypoint and not service.entrypoint[0]:
+        keys["entrypoint"].fail("'' is no program", hint="[] is no entrypoint at all")
 
 
 def _check_targets(keys: dict[str, Field], service: Service) -> None:
@@ -159,7 +177,7 @@ def _command(field: Field, _: Scope) -> tuple[str, ...] | None:
 
 def _words(field: Field) -> tuple[str, ...]:
     if field.is_list():
-        return tuple(field.gathered(field.items(), Field.text))
+        return tuple(one.text() for one in field.items())
     return field.read(values.words)
 
 
@@ -236,7 +254,7 @@ def _healthcheck(field: Field, _: Scope) -> Healthcheck:
     if "disable" in keys and keys["disable"].boolean():
         if len(keys) > 1:
             field.fail("disable: true and other keys too")
-        return Healthcheck(test=())
+        return NO_CHECK
     if "test" not in keys:
         field.fail("has no test", hint='like test: ["CMD", "curl", "-f", "http://127.0.0.1"]')
     found: dict[str, Any] = {}
@@ -249,7 +267,8 @@ def _healthcheck(field: Field, _: Scope) -> Healthcheck:
         if key in keys:
             with field.problems.gathered():
                 found[attribute] = keys[key].read(as_)
-    return Healthcheck(test=_test(keys["test"]), **found)
+    test = _test(keys["test"])
+    return Healthcheck(test=test, **found) if test else NO_CHECK
 
 
 def _test(field: Field) -> tuple[str, ...]:

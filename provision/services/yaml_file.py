@@ -9,6 +9,7 @@ characters that YAML 1.1 takes as line breaks and 1.2 does not.
 Source: yaml.org/spec/1.2.2, yaml.org/type/merge.html
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,11 @@ LARGEST_BYTES = 1_000_000
 LARGEST_NODES = 100_000  # a long text counts for several
 DEEPEST = 40
 TEXT = "tag:yaml.org,2002:str"
+NONCHARACTER = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
 BREAKS = "\x85\u2028\u2029"
 
 
@@ -232,6 +238,8 @@ def _scalar(event: yaml.ScalarEvent) -> Scalar:
             "a text with half a character (a surrogate)",
             hint="write the character itself, or as \\UNNNNNNNN",
         ) from error
+    if found := NONCHARACTER.search(event.value):
+        raise Problem(line, f"a text with U+{ord(found[0]):04X}, which is no character to systemd")
     plain = event.style is None and event.tag is None
     return Scalar(line=line, text=event.value, plain=plain)
 

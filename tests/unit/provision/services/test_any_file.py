@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provision.services import compose
@@ -30,6 +30,7 @@ def loads(data: bytes) -> bool:
     return True
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=200))
 @example(b"\xef\xbb\xbf")
 @example(b"\xff\xfea\x00")
@@ -42,11 +43,13 @@ def test_any_bytes(data: bytes) -> None:
     loads(data)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 def test_any_row_of_pieces(text: str) -> None:
     loads(text.encode())
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.data())
 def test_a_good_file_with_some_of_it_replaced(data: st.DataObject) -> None:
     text = WHOLE
@@ -103,12 +106,14 @@ ALL_KEYS = (
 )  # fmt: skip
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.sampled_from(ALL_KEYS), values())
 def test_any_value_of_any_key_of_a_service(key: str, value: str) -> None:
     image = "" if key == "image" else "image: r.example/web, "
     loads(f"services: {{web: {{{image}{key}: {value}}}, db: {{image: r.example/db}}}}".encode())
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.sampled_from(["name", "services", "volumes", "configs", "secrets", "x-provision"]), values()
 )

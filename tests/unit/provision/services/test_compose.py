@@ -173,7 +173,8 @@ def test_the_least_that_a_file_can_say() -> None:
         ('environment: {A: "a=b"}', "environment: [A=a=b]"),
         ("labels: {a: , b: c}", "labels: [b=c, a]"),
         ("command: a 'b c'", "command: [a, b c]"),
-        ("command: ''", "command: []"),
+        ("entrypoint: x\ncommand: ''", "entrypoint: x\ncommand: []"),
+        ("entrypoint: ''\ncommand: x", "entrypoint: []\ncommand: x"),
         ("command:", ""),
         ("command: ~", "entrypoint: null"),
         ("entrypoint: x", "entrypoint: [x]\ncommand: []"),
@@ -199,6 +200,7 @@ def test_the_least_that_a_file_can_say() -> None:
         ("healthcheck: {test: x y}", "healthcheck: {test: [CMD-SHELL, x y]}"),
         ("healthcheck: {test: x}", "healthcheck: {test: [CMD, /bin/sh, -c, x], interval: 30s}"),
         ("healthcheck: {test: [NONE]}", "healthcheck: {disable: true}"),
+        ("healthcheck: {test: [NONE], interval: 5s}", "healthcheck: {disable: true}"),
         ("depends_on: [db]", "depends_on: {db: {condition: service_started}}"),
         ("depends_on: [db]", "depends_on: {db: {restart: false}}"),
         ("configs: [my.cnf]", "configs: [{source: my.cnf, target: /my.cnf, mode: 0644}]"),
@@ -231,6 +233,9 @@ def test_what_means_the_same_is_equal(one: str, other: str) -> None:
         ("hostname: $HOST", "5: service 'web': hostname: a variable (no variables here: write $$ for a dollar)"),
         ("hostname: ${HOST:-x}", "5: service 'web': hostname: a variable (no variables here: write $$ for a dollar)"),
         ("command: [a, $$$]", "5: service 'web': command: a variable (no variables here: write $$ for a dollar)"),
+        ("command: []", "5: service 'web': command: podman cannot be told to leave out the image's command (give an entrypoint, which is then run without it)"),
+        ("entrypoint: ''", "5: service 'web': entrypoint: neither an entrypoint nor a command: there is nothing to run"),
+        ("command: ''\nentrypoint: ['', x]", "6: service 'web': entrypoint: '' is no program ([] is no entrypoint at all)"),
         ("command: {a: b}", "5: service 'web': command: not a text but a list or mapping"),
         ("command: [sleep, 1e3]", "5: service 'web': command: a number or boolean that YAML readers do not all write the same way (put it in quotes)"),
         ("command: a 'b", "5: service 'web': command: the command cannot be split into words: no closing quotation (a list of words needs no quotes within quotes)"),
@@ -322,3 +327,10 @@ def test_what_means_the_same_is_equal(one: str, other: str) -> None:
 )  # fmt: skip
 def test_a_service_that_is_refused(keys: str, error: str) -> None:
     assert refusal(one_service(keys), environ=ENVIRON) == f"shop.yaml:{error}"
+
+
+def test_a_check_that_is_switched_off() -> None:
+    web = load(one_service("healthcheck: {disable: true}"), environ=ENVIRON).services["web"]
+    assert (web.healthcheck, web.no_healthcheck) == (None, True)
+    web = load(one_service(""), environ=ENVIRON).services["web"]
+    assert (web.healthcheck, web.no_healthcheck) == (None, False)

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.services import order
@@ -106,6 +106,7 @@ NAMES = st.sampled_from("abcdefgh")
 GRAPHS = st.dictionaries(NAMES, st.lists(NAMES, max_size=4), max_size=8)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(GRAPHS)
 def test_a_circle_is_found_where_there_is_one(graph: dict[str, list[str]]) -> None:
     found = circle(graph)
@@ -145,6 +146,7 @@ def sites(draw: st.DrawFn) -> tuple[Project, dict[str, tuple[str, ...]]]:
     return project(depends), placed
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(sites())
 def test_all_find_there_what_they_depend_on(
     site: tuple[Project, dict[str, tuple[str, ...]]],

@@ -3,7 +3,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.services import yaml_file
@@ -65,6 +65,8 @@ def test_merged_keys_give_way_to_own_ones_and_to_earlier_ones() -> None:
         ("a: \x07", "1: the control character U+0007 stands in the file (write it in double quotes as \"\\xNN\", if it is meant)"),
         ("a:\n  - x\u2028y", "2: U+2028 ends a line for some YAML readers and not for others (write it in double quotes as \"\\u2028\", if it is meant)"),
         ("a: x\x85y", "1: U+0085 ends a line for some YAML readers and not for others (write it in double quotes as \"\\u0085\", if it is meant)"),
+        ('a:\n- "\\ufdd0"', "2: a text with U+FDD0, which is no character to systemd"),
+        ('a: "\\U0010ffff"', "1: a text with U+10FFFF, which is no character to systemd"),
         ("[" * 42 + "]" * 42, "1: values are nested deeper than 40 levels"),
         ("<<: 1", "1: << merges mappings only"),
     ],
@@ -164,6 +166,7 @@ PLAIN = st.from_regex(r"[-+]?[0-9.][0-9_xobaefE.+:-]{0,12}", fullmatch=True) | s
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(PLAIN)
 def test_a_text_without_quotes_is_what_another_reader_sees(written: str) -> None:
     """Except for PyYAML's numbers to base 60, which YAML 1.2 and Compose do not have."""
