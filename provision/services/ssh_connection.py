@@ -25,6 +25,9 @@ DEAD_AFTER_S = 60  # without an answer from the node's kernel
 LARGEST_ANSWER_BYTES = 64 * 2**20
 RSA = ["rsa-sha2-512", "rsa-sha2-256"]  # what an ssh-rsa key signs with today
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+# how paramiko says that a private key file has a passphrase, or is none
+LOCKED = (paramiko.PasswordRequiredException, TypeError)
+UNUSABLE = (OSError, ValueError, paramiko.SSHException, UnknownKeyType)
 # its threads report every broken connection; what matters of it is in our errors
 TRANSPORT_LOG = "provision.services.ssh_connection.transport"
 logging.getLogger(TRANSPORT_LOG).setLevel(logging.CRITICAL)
@@ -145,6 +148,7 @@ class Connection:
             self._log_in(transport)
         except BaseException:
             transport.close()
+            connection.close()  # a transport that never started leaves it open
             raise
         transport.set_keepalive(KEEPALIVE_S)
         return transport
@@ -201,9 +205,9 @@ class Connection:
             try:
                 yield str(identity), paramiko.PKey.from_path(identity)
                 return
-            except paramiko.PasswordRequiredException:
+            except LOCKED:
                 pass  # the agent may have it open
-            except (OSError, ValueError, paramiko.SSHException, UnknownKeyType) as error:
+            except UNUSABLE as error:
                 raise self._error(f"key file {identity} cannot be used: {_words(error)}") from error
         wanted = _public_blob(identity) if identity is not None else None
         agent = paramiko.Agent()
@@ -214,7 +218,7 @@ class Connection:
         for file in DEFAULT_KEYS if identity is None else ():
             path = Path.home() / ".ssh" / file
             # one that cannot be read, or needs a passphrase, is no error: another may do
-            with contextlib.suppress(OSError, ValueError, paramiko.SSHException, UnknownKeyType):
+            with contextlib.suppress(*LOCKED, *UNUSABLE):
                 yield str(path), paramiko.PKey.from_path(path)
 
     def _error(self, message: str, hint: str | None = None) -> HostError:
