@@ -182,7 +182,8 @@ def _words(field: Field) -> tuple[str, ...]:
 
 
 def _variables(field: Field, _: Scope) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(pairs(field, values.variable, needs_value=True).items()))
+    found = pairs(field, values.variable, needs_value=True, read=values.variable_text)
+    return tuple(sorted(found.items()))
 
 
 def _labels(field: Field, _: Scope) -> tuple[tuple[str, str], ...]:
@@ -194,12 +195,17 @@ def _labels(field: Field, _: Scope) -> tuple[tuple[str, str], ...]:
 
 
 def pairs(
-    field: Field, check: Callable[[str], str], *, needs_value: bool = False
+    field: Field,
+    check: Callable[[str], str],
+    *,
+    needs_value: bool = False,
+    read: Callable[[str], str] = str,
 ) -> dict[str, str]:
     """Read names with texts, from a mapping or a list of NAME=VALUE.
 
     :param check: refuses what is not a name.
     :param needs_value: refuse a name alone; else its text is empty.
+    :param read: what is done with each text.
     """
     found: dict[str, str] = {}
     if field.is_mapping():
@@ -207,7 +213,7 @@ def pairs(
             with field.problems.gathered():
                 key.judged(lambda name=name: check(name))  # type: ignore[misc]
                 nothing = not needs_value and value.is_nothing()
-                found[name] = "" if nothing else value.text()
+                found[name] = "" if nothing else value.read(read)
         return found
     for item in field.items(what="a mapping, nor a list of NAME=VALUE"):
         with field.problems.gathered():
@@ -217,7 +223,7 @@ def pairs(
             name = item.judged(lambda before=before: check(before))  # type: ignore[misc]
             if name in found:
                 item.fail(f"{shown(name)} is there a second time")
-            found[name] = after
+            found[name] = item.judged(lambda after=after: read(after))  # type: ignore[misc]
     return found
 
 

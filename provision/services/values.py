@@ -89,6 +89,16 @@ def variable(text: str) -> str:
     return text
 
 
+def variable_text(text: str) -> str:
+    """Take the text of an environment variable, which podman reads by way of CSV."""
+    if "\r\n" in text:
+        raise Wrong(
+            "a carriage return before a line feed, which podman cannot be told",
+            hint="put it into a config",
+        )
+    return text
+
+
 def label(text: str) -> str:
     """Take the name of a label."""
     if not LABEL.fullmatch(text):

@@ -246,6 +246,8 @@ def test_what_means_the_same_is_equal(one: str, other: str) -> None:
         ("environment: [A=1, A=1]", "5: service 'web': environment: 'A' is there a second time"),
         ("environment: {A: 1, A: 1}", "5: key 'A' is there a second time (the first is in line 5)"),
         ("environment: {a b: x}", "5: service 'web': environment: 'a b' is not a name of an environment variable (letters, digits, '_', '.' and '-', first a letter or '_')"),
+        ('environment: {A: "hunter2\\r\\n"}', "5: service 'web': environment 'A': a carriage return before a line feed, which podman cannot be told (put it into a config)"),
+        ('environment: ["A=hunter2\\r\\n"]', "5: service 'web': environment: a carriage return before a line feed, which podman cannot be told (put it into a config)"),
         ("environment: x", "5: service 'web': environment: not a mapping, nor a list of NAME=VALUE"),
         ('environment: {A: "a\\0b"}', "5: a text with a NUL character, which no program can be given"),
         ('environment: {A: "\\ud83d"}', "5: a text with half a character (a surrogate) (write the character itself, or as \\UNNNNNNNN)"),
