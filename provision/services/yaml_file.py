@@ -128,6 +128,7 @@ class _Builder:
         self._anchors: dict[str, tuple[Node, int] | None] = {}
 
     def document(self) -> Node:
+        """Build the one document there has to be."""
         next(self._events)  # the stream's start
         event = next(self._events)
         if isinstance(event, yaml.StreamEndEvent):
