@@ -75,9 +75,9 @@ def ensure(directory: Path, *, names: Sequence[str], addresses: Sequence[str]) -
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    durable.write(made.key, private.decode(), mode=0o600)
-    durable.write(made.certificate, _pem(service), mode=0o644)
-    durable.write(made.ca, _pem(ca), mode=0o644)
+    durable.write(made.key, private.decode())
+    durable.write(made.certificate, _pem(service))
+    durable.write(made.ca, _pem(ca))
     return made
 
 

@@ -43,23 +43,31 @@ def bootstrap(
     :raises Error: not root, mmdebstrap missing, or it failed; with its last words.
     """
     dib.check_machine(what, TOOLS)
-    machine = apt_sources.read()
-    sources = [
-        f"deb {apt_sources.archive_of(machine, suite) or server} {suite} main"
-        for suite, server in SERVERS.items()
-    ]
     command.run(
         *("mmdebstrap", f"--variant={variant}", "--mode=root", "--format=directory"),
         "--skip=check/empty",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        # what is built is kept whole or not at all: no file needs to be on disk before the next
+        "--dpkgopt=force-unsafe-io",
         f"--include={','.join(packages)}",
-        *(RELEASE, target, *sources),
+        RELEASE,
+        target,
+        *machine_sources(),
         timeout_s=LIMIT_S,
         env={"TMPDIR": os.environ.get("TMPDIR", "/tmp"), "LC_ALL": "C.UTF-8"},  # noqa: S108
         hint="docs/debugging.rst says how to run a logged command by hand",
     )
     _forget_this_machine(target)
+
+
+def machine_sources() -> list[str]:
+    """Return lines of sources.list(5): where this machine's apt gets packages of the release."""
+    machine = apt_sources.read()
+    return [
+        f"deb {apt_sources.archive_of(machine, suite) or server} {suite} main"
+        for suite, server in SERVERS.items()
+    ]
 
 
 def run_inside(root: Path, *argv: str, timeout_s: float = 60) -> str:

@@ -99,10 +99,10 @@ def registry(hosts: Hosts) -> Iterator[Registry]:
     files = certificates.ensure(directory, names=[NAME], addresses=[hosts.wire_address])
     values = {
         "address": hosts.wire_address,
-        "port": str(PORT),
-        "store": str(directory / "store"),
-        "certificate": str(files.certificate),
-        "key": str(files.key),
+        "registry_port": str(PORT),
+        "registry_store": str(directory / "store"),
+        "registry_certificate": str(files.certificate),
+        "registry_key": str(files.key),
     }
     (directory / "registry.yml").write_text(configuration.fill("registry.yml", values))
     made = Registry(address=hosts.wire_address, directory=directory, ca=files.ca)
