@@ -27,6 +27,7 @@ _SHOWN = {
     "--ipc": "ipc",
     "--memory": "mem_limit",
     "--network": "network_mode",
+    "--no-healthcheck": "healthcheck.disable",
     "--pid": "pid",
     "--pids-limit": "pids_limit",
     "--privileged": "privileged",

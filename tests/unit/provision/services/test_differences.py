@@ -85,6 +85,17 @@ CHANGES = [
             "healthcheck.timeout: 5s -> 30s",
         ],
     ),
+    (
+        replace(MARIADB, healthcheck=None, no_healthcheck=True),
+        [
+            "healthcheck.test removed",
+            "healthcheck.interval: 10s removed",
+            "healthcheck.retries: 6 removed",
+            "healthcheck.start_period: 90s removed",
+            "healthcheck.timeout: 5s removed",
+            "healthcheck.disable: true added",
+        ],
+    ),
     (replace(MARIADB, secrets=(replace(GRANT, uid=1),)), ["secret root-password"]),
     (replace(MARIADB, secrets=()), ["secret root-password removed"]),
     (
