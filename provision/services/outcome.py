@@ -69,15 +69,16 @@ def _reason(how: str, unit: str, found: Mapping[str, Answer], timeout_s: float) 
     state = f"{show.get('ActiveState', 'unknown')} ({show.get('SubState', 'unknown')})"
     health = _health(found)
     if show.get("LoadState") == "not-found":
-        why = answers.plain(found.get("generator", Answer()).text).strip().splitlines()
-        return f"systemd has no unit {unit}" + (f": {why[-1].strip()}" if why else "")
+        complaints = answers.plain(found.get("generator", Answer()).text).strip().splitlines()
+        return f"systemd has no unit {unit}" + "".join(f": {one}" for one in complaints[-1:])
     if how == "late":
-        text = f"{unit} is {state} after {timeout_s:g} seconds"
+        said, reasons = f"{unit} is {state} after {timeout_s:g} seconds", [health]
     elif how == "fell":
-        text = f"{unit} came up and went down at once: {_result(show)}"
+        said, reasons = f"{unit} came up and went down at once", [health, _result(show)]
     else:
-        text = f"{unit} failed: {_result(show) or _words(found) or state}"
-    return f"{text}; {health}" if health else text
+        said, reasons = f"{unit} failed", [health, _result(show) or _words(found) or state]
+    why = "; ".join(filter(None, reasons))
+    return f"{said}: {why}" if why else said
 
 
 def _result(show: Mapping[str, str]) -> str:

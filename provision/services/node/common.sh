@@ -20,12 +20,23 @@ say() {
     printf '%s 0 %s \n' "$1" "$(printf '%s' "$2" | base64 -w 0)"
 }
 
-# answer NAME COMMAND...: run a command and say how it ended, and all that it wrote
-answer() {
-    said=$1
+# ask NAME COMMAND...: run a command and keep all that it wrote, and how it ended
+ask() {
+    asked=$1
     shift
-    "$@" >"$tmp/out" 2>"$tmp/err"
-    printf '%s %s %s %s\n' "$said" $? "$(base64 -w 0 "$tmp/out")" "$(tail -c 4000 "$tmp/err" | base64 -w 0)"
+    "$@" >"$tmp/$asked.out" 2>"$tmp/$asked.err"
+    echo $? >"$tmp/$asked.status"
+}
+
+# tell NAME: say what was kept
+tell() {
+    printf '%s %s %s %s\n' "$1" "$(cat "$tmp/$1.status")" "$(base64 -w 0 "$tmp/$1.out")" \
+        "$(tail -c 4000 "$tmp/$1.err" | base64 -w 0)"
+}
+
+answer() {
+    ask "$@"
+    tell "$1"
 }
 
 die() {

@@ -43,10 +43,13 @@ states() {
         -p NRestarts -p ActiveEnterTimestamp -p UnitFileState -p Result "$@"
 }
 
+# one that ends meanwhile is left out, with an error that says nothing else
 inspect() {
-    podman ps -a -q --no-trunc >"$tmp/ids" || return
-    # one that ends between the two commands is left out, with an error that says nothing else
-    [ ! -s "$tmp/ids" ] || xargs podman container inspect <"$tmp/ids"
+    if [ "$(cat "$tmp/ids.status")" != 0 ]; then
+        cat "$tmp/ids.err" >&2
+        return 1
+    fi
+    [ ! -s "$tmp/ids.out" ] || xargs podman container inspect <"$tmp/ids.out"
 }
 
 projects() {
@@ -61,14 +64,20 @@ projects() {
 }
 
 workspace look
-answer podman podman --version
-answer systemd systemctl --version
-answer texts texts
-answer tree tree
-answer hashes hashes
-answer states states
-answer containers inspect
-answer images podman images --digests --format json
-answer projects projects
-answer secrets podman secret ls --format '{{.Name}}'
+ask systemd systemctl --version &
+ask states states &
+ask podman podman --version &
+# alone: the first podman of a node makes its store
+ask ids podman ps -a -q --no-trunc
+ask containers inspect &
+ask images podman images --digests --format json &
+ask secrets podman secret ls --format '{{.Name}}' &
+ask texts texts
+ask tree tree
+ask hashes hashes
+ask projects projects
+wait
+for told in podman systemd texts tree hashes states containers images projects secrets; do
+    tell $told
+done
 echo end

@@ -27,7 +27,7 @@ watch_health() {
     if podman container inspect --format '{{json .State}}' "$1" >"$tmp/state.new" 2>/dev/null; then
         mv -f "$tmp/state.new" "$tmp/state"
     fi
-    look_at=$(($(now) + 2 + 5 * ($(now) - began)))
+    look_at=$(($(now) + 1 + 5 * ($(now) - began)))
 }
 
 # why NAME SINCE: say all that explains a failure
@@ -60,7 +60,7 @@ act() {
         echo $? >"$tmp/status.new"
         mv "$tmp/status.new" "$tmp/status"
     ) &
-    look_at=$(($(now) + 3))
+    look_at=$(($(now) + 1))
     while [ ! -e "$tmp/status" ]; do
         sleep 0.1
         if [ "$1" = restart ] && [ "$(now)" -ge "$look_at" ]; then watch_health "$2"; fi

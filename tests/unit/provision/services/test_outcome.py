@@ -56,13 +56,13 @@ def test_what_went_well(how: str) -> None:
                 "show": show(Result="exit-code", ExecMainStatus="0"),
                 "health": health(1, "a", " b\n"),
             },
-            "p-web failed: a command of its unit failed; its health check failed once: b",
+            "p-web failed: its health check failed once: b; a command of its unit failed",
         ),
         (
             "failed",
             {"show": show(Result="timeout"), "health": health(3, "", key="Healthcheck")},
-            "p-web failed: it did not report that it was up in the time its unit gives it; "
-            "its health check failed 3 times: it said nothing",
+            "p-web failed: its health check failed 3 times: it said nothing; "
+            "it did not report that it was up in the time its unit gives it",
         ),
         ("failed", {"show": show(Result="new-word")}, "p-web failed: new-word"),
         (
@@ -93,7 +93,7 @@ def test_what_went_well(how: str) -> None:
                 "show": show(ActiveState="activating", SubState="start-post"),
                 "health": health(2, "no \x1b[31mroute\x07"),
             },
-            "p-web is activating (start-post) after 7.5 seconds; "
+            "p-web is activating (start-post) after 7.5 seconds: "
             "its health check failed 2 times: no [31mroute",
         ),
         ("late", {"show": show(), "health": "{"}, "p-web is failed (failed) after 7.5 seconds"),
