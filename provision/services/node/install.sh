@@ -4,8 +4,9 @@
 
 stage() {
     new=$state/$project/.new
-    mkdir "$new" && cp -R -p "$tmp/data/services/." "$new" &&
-        find "$new" -print0 | xargs -0 sync || die "cannot write in $state/$project"
+    { mkdir "$new" && cp -R -p "$tmp/data/services/." "$new" &&
+        find "$new" -print0 | xargs -0 sync; } 2>"$tmp/said" ||
+        die "cannot write in $state/$project: $(last_line "$tmp/said")"
 }
 
 bring_secrets() {

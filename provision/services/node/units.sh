@@ -7,9 +7,11 @@ put() {
         return
     fi
     beside=${2%/*}/.${2##*/}.new
-    { [ -d "${2%/*}" ] || (umask 022 && mkdir -p "${2%/*}"); } &&
-        rm -rf "$beside" && cp "$1" "$beside" && chmod "$3" "$beside" && sync "$beside" &&
-        mv -f -T "$beside" "$2" && sync "${2%/*}" || die "cannot write $2"
+    {
+        { [ -d "${2%/*}" ] || (umask 022 && mkdir -p "${2%/*}"); } &&
+            rm -rf "$beside" && cp "$1" "$beside" && chmod "$3" "$beside" && sync "$beside" &&
+            mv -f -T "$beside" "$2" && sync "${2%/*}"
+    } 2>"$tmp/said" || die "cannot write $2: $(last_line "$tmp/said")"
 }
 
 # whether a unit's text is Quadlet's
@@ -92,8 +94,10 @@ place_config() {
             cmp -s "$tmp/wanted" "$tmp/there"; then
             return
         fi
-        mv -T "$target" "$new/was.$$" && rm -rf "$new/was.$$" || die "cannot replace $target"
+        { mv -T "$target" "$new/was.$$" && rm -rf "$new/was.$$"; } 2>"$tmp/said" ||
+            die "cannot replace $target: $(last_line "$tmp/said")"
     fi
-    mv -T "$2" "$target" && sync "$home" || die "cannot write $target"
+    { mv -T "$2" "$target" && sync "$home"; } 2>"$tmp/said" ||
+        die "cannot write $target: $(last_line "$tmp/said")"
 }
 plain=

@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -295,18 +295,21 @@ def test_bytes_arrive_as_they_are(
 
 
 def test_an_observation_takes_one_round_trip_and_little_time(
-    one: SshHost, pinned: dict[str, str]
+    one: SshHost, hosts: Hosts, pinned: dict[str, str]
 ) -> None:
     one.install(web(unit(pinned["1"])))
     one.restart("p", "web", timeout_s=60)
     one.round_trips = 0
     took = []
+    hosts[0].ask("systemd-run", "--quiet", "--wait", "--unit=broken", "false")
+    assert hosts[0].ask("systemctl", "is-system-running").out == "degraded\n"
     for _ in range(5):
         began = time.monotonic()
         one.observe("p")
         took.append(time.monotonic() - began)
     print(f"observe: {', '.join(f'{seconds:.2f}' for seconds in took)} s")
     assert one.round_trips == 5
+    hosts[0].run("systemctl", "reset-failed")
 
 
 def test_a_new_unit_keeps_the_one_that_worked(one: SshHost, pinned: dict[str, str]) -> None:
@@ -624,6 +627,33 @@ def test_a_connection_cut_in_the_middle_of_removal_and_restore(
     timer.join()
     one.remove("p", ["web"], timeout_s=60)
     assert one.observe("p").services == {}
+
+
+@pytest.mark.parametrize("verb", ["observe", "trust", "pull", "stop", "tidy", "logs"])
+def test_a_connection_cut_in_the_middle_of_anything_else_does_no_harm(
+    verb: str, one: SshHost, registry: LabRegistry, pinned: dict[str, str]
+) -> None:
+    text = unit(pinned["1"])
+    one.install(web(text))
+    one.restart("p", "web", timeout_s=60)
+    call: Callable[[], Any] = {
+        "observe": lambda: one.observe("p"),
+        "trust": lambda: one.trust({registry.name: Registry(ca=registry.ca.read_bytes())}),
+        "pull": lambda: one.pull([f"{registry.name}/tiny:1"], timeout_s=60),
+        "stop": lambda: one.stop("p", "web", timeout_s=60),
+        "tidy": lambda: one.tidy("p"),
+        "logs": lambda: one.logs("p", "web", lines=5, timeout_s=60),
+    }[verb]
+    timer = cut(one, 0.1)
+    try:
+        call()
+    except HostError as error:
+        assert f"the connection was lost during {verb}" in str(error)
+    timer.join()
+    call()
+    there = seen(one)
+    assert (there.unit, there.current, there.enabled) == (text, text, True)
+    assert there.active == ("inactive" if verb == "stop" else "active")
 
 
 @pytest.mark.parametrize("after_s", [0.2, 0.5])

@@ -177,6 +177,25 @@ def test_a_stream_that_ends_early_installs_nothing(node: Node) -> None:
     assert list((node.top / "run").iterdir()) == []
 
 
+def test_a_full_disk_is_told_and_the_next_run_goes_on(node: Node) -> None:
+    cp = node.fake / "bin" / "cp"
+    cp.write_text("#!/bin/sh\necho 'cp: error writing: No space left on device' >&2\nexit 1\n")
+    cp.chmod(0o755)
+    data = pack(Install(project="p", units={"web": unit("1")}))
+    assert refusal(node, "install", data=data) == (
+        f"cannot write in {node.places.state}/p: cp: error writing: No space left on device"
+    )
+    cp.write_text(
+        '#!/bin/sh\ncase $* in */units/*) echo full >&2; exit 1 ;; esac; exec /bin/cp "$@"\n'
+    )
+    assert refusal(node, "install", data=data) == (
+        f"cannot write {node.places.units}/p-web.service: full"
+    )
+    cp.unlink()
+    install(node, unit("1"))
+    assert texts(node) == (unit("1"), unit("1"), None)
+
+
 def test_units_of_others_stay(node: Node) -> None:
     theirs = node.top / "units" / "p-web.service"
     theirs.write_text("[Service]\nExecStart=/bin/theirs\n")
