@@ -87,7 +87,7 @@ def _name(keys: Mapping[str, Field], path: Path) -> str:
 def _definitions(
     keys: Mapping[str, Field], key: str, kind: str, read: Callable[[Field], T]
 ) -> dict[str, T]:
-    """Read a mapping of the top: each value by its name, in the order of names."""
+    """Read a mapping of the top: each value by its name."""
     found: dict[str, T] = {}
     if key not in keys:
         return found
@@ -97,7 +97,7 @@ def _definitions(
             with problems.gathered():
                 key_field.judged(lambda name=name: values.name(name))  # type: ignore[misc]
                 found[name] = read(field)
-    return dict(sorted(found.items()))
+    return found
 
 
 def _services(keys: Mapping[str, Field]) -> dict[str, Service]:

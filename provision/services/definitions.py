@@ -78,7 +78,7 @@ def registries(field: Field, directory: Path) -> dict[str, Registry]:
         with field.problems.gathered():
             key.judged(lambda name=name: values.registry(name))  # type: ignore[misc]
             found[name] = _registry(value, directory)
-    return dict(sorted(found.items()))
+    return found
 
 
 def _registry(field: Field, directory: Path) -> Registry:

@@ -96,7 +96,7 @@ def _port_conflicts(project: Project, placed: Mapping[str, Sequence[str]]) -> li
             for port in service.ports:
                 others = taken.setdefault((host, port.published, port.protocol), [])
                 for other, theirs in others:
-                    if other != name and values.same_port(port, theirs):
+                    if values.same_port(port, theirs):
                         said = f"{port.published}/{port.protocol} of {host!r}"
                         what = f"services {other!r} and {name!r} both want port {said}"
                         wrong.setdefault((other, name), what)

@@ -207,6 +207,7 @@ def test_the_least_that_a_file_can_say() -> None:
         ("secrets: [pw]", "secrets: [{source: pw, target: /run/secrets/pw, uid: '0'}]"),
         ("x-provision: {hosts: 'a*'}", "x-provision: {hosts: ['a*', 'a*'], labels: {}}"),
         ("x-other: [$X, yes]", ""),
+        ("x-provider: 1", ""),
     ],
 )  # fmt: skip
 def test_what_means_the_same_is_equal(one: str, other: str) -> None:
@@ -261,6 +262,8 @@ def test_what_means_the_same_is_equal(one: str, other: str) -> None:
         ("volumes: ['/x:/x:Z']", "5: service 'web': volumes: option 'Z' is not handled here (nothing is labelled anew; what a service reads comes as a config)"),
         ("volumes: ['/x:/x:rox']", "5: service 'web': volumes: unknown option 'rox' (ro, rw or a bind's propagation)"),
         ("volumes: ['/x:/x:ro,rw']", "5: service 'web': volumes: options that exclude each other"),
+        ("volumes: ['/x:/x:ro,ro']", "5: service 'web': volumes: options that exclude each other"),
+        ("volumes: [&a 'x:/y', *a]", "5: service 'web': volumes: there is no volume 'x' in the file"),
         ("volumes: ['/x:/x:ro:y']", "5: service 'web': volumes: not SOURCE:TARGET[:OPTIONS] (the long form can have ':' in a path)"),
         ("volumes: ['data:/x:rshared']", "5: service 'web': volumes: propagation is for bind mounts"),
         ("volumes: {data: /x}", "5: service 'web': volumes: not a list of volumes"),

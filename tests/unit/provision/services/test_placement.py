@@ -63,6 +63,13 @@ def test_patterns_and_labels(keys: str, hosts: tuple[str, ...]) -> None:
             "service 'web': 'db' is on no host that is called 'ctl-*'",
         ),
         (
+            {
+                "db": "x-provision: {hosts: 'sql-*'}",
+                "web": "depends_on: {db: {x-provision: {host: 'sql-1'}}}",
+            },
+            "service 'db': no host is called 'sql-*'",
+        ),
+        (
             {"web": "ports: ['80:80']", "api": "ports: ['81:80', '80:8080']"},
             "services 'web' and 'api' both want port 80/tcp of 'ctl-1'",
         ),

@@ -211,6 +211,8 @@ REFUSED = [
             "a": "'a' is not an absolute path",
             "": "'' is not an absolute path",
             "/a/../b": "'/a/../b' goes back up with '..'",
+            "/" + "x" * 256: f"'/{'x' * 76}...' is longer than a path can be",
+            "/x" * 2048: f"'{'/x' * 38}/...' is longer than a path can be",
             "/a\nb": "'/a\\nb' has a control character in it",
         },
     ),
@@ -248,6 +250,7 @@ REFUSED = [
             "-a": "'-a' is not a host name",
             "a..b": "'a..b' is not a host name",
             "a" * 65: f"'{'a' * 65}' is not a host name",
+            "a." * 32 + "a": f"'{'a.' * 32}a' is not a host name",
         },
     ),
     (
