@@ -38,7 +38,7 @@ _WAIT = (
 # (a hypervisor's guests), and waits for them too before it ends: systemd would take the service for
 # running, and a stop would last until its limit. So conmon goes when the container has gone.
 _WATCH = (
-    "pid=$(podman container inspect --format '{{.State.Pid}}' $1) || exit 1; "
+    "pid=$(podman container inspect --format '{{.State.Pid}}' $1) && [ $pid -gt 0 ] || exit 1; "
     "{ while kill -0 $pid; do sleep 1; done; sleep 5; kill -KILL $MAINPID; } "
     "</dev/null >/dev/null 2>&1 &"
 )
