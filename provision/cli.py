@@ -203,6 +203,7 @@ def services_for(os_cloud: str | None, connection: Any, asked: Mapping[str, Any]
         KnownHosts(paths.state() / "known_hosts"),
         identity=keys.private_key_of(asked["ssh_key"] or keys.default_public_key_file(Path.home())),
         registries=deployed.lab_registries(os_cloud),
+        wait_s=asked["wait"],
     )
 
 

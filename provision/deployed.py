@@ -74,9 +74,11 @@ class BackgroundDelivery:
         *,
         identity: Path | None,
         registries: Mapping[str, Registry],
+        wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
         """Load the file of services; nothing else happens yet.
 
+        :param wait_s: the limit of each service, the time to put it back included.
         :raises Error: there is something wrong with the file.
         """
         self._file = file
@@ -84,6 +86,7 @@ class BackgroundDelivery:
         self._baremetal = baremetal
         self._known_hosts = known_hosts
         self._reach = reach.Reach(cloud=lambda: Cloud(targets=()), identity=identity)
+        self._wait_s = wait_s
         self._served: dict[str, Target] = {}
         self._running: dict[str, Target] = {}
         self._ended: dict[str, str | None] = {}
@@ -132,7 +135,7 @@ class BackgroundDelivery:
             tuple({**known, **chosen}.values()),
             tuple(chosen.values()),
             self._reach,
-            wait_s=DEFAULT_WAIT_S,
+            wait_s=self._wait_s,
             partial=True,
         ) as site:
             _until_let_in(site)

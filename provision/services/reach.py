@@ -12,8 +12,6 @@ from provision.services.model import Project, Registry
 from provision.services.site import AT_ONCE, DEFAULT_WAIT_S, Site
 from provision.services.ssh_host import SshHost
 
-TIMEOUT_S = 30.0  # of a connection
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
@@ -131,5 +129,4 @@ def _host(target: Target, reach: Reach) -> SshHost:
         user=target.user or reach.user,
         host_key=target.host_key,
         identity=reach.identity,
-        timeout_s=TIMEOUT_S,
     )
