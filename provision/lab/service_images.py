@@ -121,14 +121,22 @@ def _build(storage: Path, context: Path, image: str, version: str) -> None:
 
 def _take_base(storage: Path) -> None:
     """Put the base image where buildah finds it; its own `pull` takes no path with a dot in it."""
-    there = f"[{DRIVER}@{storage / 'storage'}+{storage / 'run'}]localhost/{BASE}:{debian.RELEASE}"
     source = f"oci:{base()}:{debian.RELEASE}"
-    words = ("skopeo", "copy", "--quiet", "--insecure-policy")
-    _run(*words, source, f"containers-storage:{there}")
+    _skopeo(source, _stored(storage, f"localhost/{BASE}:{debian.RELEASE}"))
 
 
 def _push(storage: Path, image: str, target: str) -> None:
-    _buildah(storage, "push", "--quiet", "--disable-compression", image, target)
+    # buildah's own `push` compresses even when told not to
+    _skopeo("--dest-oci-accept-uncompressed-layers", _stored(storage, image), target)
+
+
+def _stored(storage: Path, image: str) -> str:
+    """Name an image in buildah's storage as skopeo does (containers-transports(5))."""
+    return f"containers-storage:[{DRIVER}@{storage / 'storage'}+{storage / 'run'}]{image}"
+
+
+def _skopeo(*words: str) -> None:
+    _run("skopeo", "copy", "--quiet", "--insecure-policy", *words)
 
 
 def _buildah(storage: Path, *words: str | Path) -> str:
