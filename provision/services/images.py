@@ -73,14 +73,15 @@ def kept(site: Site, seen: Mapping[str, Observed]) -> dict[Step, str]:
 
 def _on_node(site: Site, step: Step, seen: Mapping[str, Observed]) -> str | None:
     there = seen[step.host].services.get(step.service) if step.host in seen else None
-    text = (there.current or there.unit) if there else None
-    if text is None:
-        return None
-    try:
-        record = render.record(text)
-    except Error:  # not ours, or edited beyond reading: it counts for nothing
-        return None
-    return record.pinned if record.image == site.project.services[step.service].image else None
+    for text in (there.current, there.unit) if there else ():
+        try:
+            record = render.record(text or "")
+        except Error:
+            continue
+        # one that was edited counts for nothing, whatever it says
+        if record.intact and record.image == site.project.services[step.service].image:
+            return record.pinned
+    return None
 
 
 def _tell_of_disagreement(there: Mapping[Step, str]) -> None:

@@ -44,31 +44,41 @@ class Site:
     parallel: int = AT_ONCE
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    _needs: Mapping[Step, tuple[Need, ...]] = field(init=False, repr=False)
 
-    def steps(self) -> list[Step]:
-        """List every service on every host of the command, dependencies first."""
-        return [one for one in order.steps(self.project, self.placed) if one.host in self.hosts]
+    def __post_init__(self) -> None:
+        """Put the services of the command's hosts in order, once: it is asked for often."""
+        ordered = order.steps(self.project, self.placed)
+        needs = {one: self._needs_of(one) for one in ordered if one.host in self.hosts}
+        object.__setattr__(self, "_needs", needs)
 
-    def on(self, host: str) -> list[str]:
-        """List the services that belong on a host, dependencies first."""
-        return [one.service for one in self.steps() if one.host == host]
-
-    def needs(self, step: Step) -> list[Need]:
-        """List what has to be there before a service of a host starts."""
+    def _needs_of(self, step: Step) -> tuple[Need, ...]:
         conditions = {
             one.service: one.condition for one in self.project.services[step.service].depends_on
         }
-        return [
+        return tuple(
             Need(step=one, condition=conditions[one.service])
             for one in order.dependencies(self.project, self.placed, step)
-        ]
+        )
+
+    def steps(self) -> list[Step]:
+        """List every service on every host of the command, dependencies first."""
+        return list(self._needs)
+
+    def on(self, host: str) -> list[str]:
+        """List the services that belong on a host, dependencies first."""
+        return [one.service for one in self._needs if one.host == host]
+
+    def needs(self, step: Step) -> tuple[Need, ...]:
+        """List what has to be there before a service of a host of the command starts."""
+        return self._needs[step]
 
     def dependents(self, step: Step) -> list[Step]:
         """List what needs a service of a host, directly or not, on the hosts of the command."""
         reached = {step}
         found = []
-        for one in self.steps():  # dependencies first: one pass is enough
-            if any(need.step in reached for need in self.needs(one)):
+        for one, needs in self._needs.items():  # dependencies first: one pass is enough
+            if any(need.step in reached for need in needs):
                 reached.add(one)
                 found.append(one)
         return found

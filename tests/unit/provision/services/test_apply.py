@@ -183,6 +183,19 @@ def test_what_was_edited_on_the_node_is_restored(stage: Callable[..., Stage]) ->
     assert story.nothing_to_do(story.apply(here.site()))
 
 
+def test_a_digest_that_somebody_wrote_into_a_unit_is_not_kept(
+    stage: Callable[..., Stage],
+) -> None:
+    here = stage("n1", "n2")
+    story.apply(here.site())
+    web = here["n1"].units["web"]
+    web.unit = web.current = str(web.current).replace("3" * 64, "7" * 64)
+    here["n1"].images[f"registry.lab:5000/httpd@sha256:{'7' * 64}"] = "nobody"
+    here.registry.down = True
+    story.apply(here.site())
+    assert here["n1"].running()["web"] == "3"
+
+
 def test_what_is_not_running_is_started(stage: Callable[..., Stage]) -> None:
     here = stage()
     story.apply(here.site())
