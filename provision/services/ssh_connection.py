@@ -69,7 +69,7 @@ class Done:
         return text.splitlines()[-1].strip() if text else ""
 
 
-class Connection:
+class SshConnection:
     """One connection, opened when it is first needed and again when it was lost."""
 
     def __init__(self, login: Login, *, connect_timeout_s: float) -> None:

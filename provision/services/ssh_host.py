@@ -20,7 +20,7 @@ from provision.services.answers import Answer, Unreadable
 from provision.services.host import HostError, Image, Install, Observed, Outcome
 from provision.services.model import Registry
 from provision.services.observed import Places
-from provision.services.ssh_connection import Connection, Login
+from provision.services.ssh_connection import Login, SshConnection
 
 LOG = logging.getLogger(__name__)
 RUN = "/run/provision-services"  # in memory
@@ -84,7 +84,7 @@ class SshHost:
         login = Login(
             name=name, address=address, port=port, user=user, host_key=host_key, identity=identity
         )
-        self._connection = Connection(login, connect_timeout_s=timeout_s)
+        self._connection = SshConnection(login, connect_timeout_s=timeout_s)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -13,7 +13,7 @@ import paramiko
 import pytest
 
 from provision.services.host import HostError
-from provision.services.ssh_connection import Connection, Login
+from provision.services.ssh_connection import Login, SshConnection
 
 HOST_KEYS = {"rsa": paramiko.RSAKey.generate(2048), "ecdsa": paramiko.ECDSAKey.generate()}
 MY_KEY = paramiko.ECDSAKey.generate()
@@ -141,7 +141,7 @@ def connect(
     host_key: str | None = None,
     identity: Path | None = None,
     user: str = "ops",
-) -> Iterator[Connection]:
+) -> Iterator[SshConnection]:
     login = Login(
         name="node-1",
         address="127.0.0.1",
@@ -150,14 +150,14 @@ def connect(
         host_key=public("ecdsa") if host_key is None else host_key,
         identity=identity,
     )
-    connection = Connection(login, connect_timeout_s=3)
+    connection = SshConnection(login, connect_timeout_s=3)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def refusal(connection: Connection, *, timeout_s: float = 5, what: str = "observe") -> str:
+def refusal(connection: SshConnection, *, timeout_s: float = 5, what: str = "observe") -> str:
     with pytest.raises(HostError) as refused:
         connection.run("x", b"", what=what, timeout_s=timeout_s)
     return str(refused.value)
