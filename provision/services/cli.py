@@ -45,6 +45,12 @@ def file_argument(*, required: bool = True) -> Callable[[F], F]:
     return click.argument("file", type=click.Path(path_type=Path), required=required)
 
 
+def speak_up(_: click.Context, __: click.Parameter, verbose: bool) -> None:
+    """Let -v be said at the end of the line, too, where one adds it to a line from before."""
+    if verbose:
+        logging.getLogger("provision").setLevel(logging.DEBUG)
+
+
 def on_hosts(command: F) -> F:
     """Add the options that choose and reach hosts; the command gets `reach`, a mapping."""
     names = ("on", "hosts", "ssh_user", "identity", "registry_ca", "parallel")
@@ -58,6 +64,14 @@ def on_hosts(command: F) -> F:
     collected.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     found: Any = collected
     for option in (
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            expose_value=False,
+            callback=speak_up,
+            help="Say also how: as before `services`.",
+        ),
         click.option(
             "--parallel",
             type=click.IntRange(1),

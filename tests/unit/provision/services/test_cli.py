@@ -74,9 +74,10 @@ def test_apply_in_full(run: Run, here: Stage) -> None:
         "n1    db       create  done     healthy  it is not there; user 999:999",
     ]
     assert "n1: db: create: it is not there; user 999:999\n" in err
-    status, out, err = run("apply", "services.yaml", before=("-v",))
-    assert (status, out) == (0, "6 services on 2 nodes, nothing to do\n")
-    assert "round trips: n1 " in err
+    for before, after in ((("-v",), ()), ((), ("--verbose",))):
+        status, out, err = run("apply", "services.yaml", *after, before=before)
+        assert (status, out) == (0, "6 services on 2 nodes, nothing to do\n")
+        assert "round trips: n1 " in err
     status, out, err = run("apply", "services.yaml", "-f", "json")
     assert (status, err) == (0, "")
     assert json.loads(out)[0] == {
