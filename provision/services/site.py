@@ -10,7 +10,7 @@ from provision.services.host import Host, Observed
 from provision.services.model import Condition, Project
 from provision.services.order import Step
 
-DEFAULT_WAIT_S = 600.0
+DEFAULT_WAIT_S = 900.0
 AT_ONCE = 10
 
 
