@@ -141,7 +141,8 @@ class SshConnection:
         )
         transport = paramiko.Transport(connection)
         transport.set_log_channel(TRANSPORT_LOG)
-        transport.banner_timeout = transport.handshake_timeout = self._limit_s
+        # start_client has the limit; these would end the same wait in other words
+        transport.banner_timeout = transport.handshake_timeout = 2 * self._limit_s
         transport.auth_timeout = self._limit_s
         try:
             self._verify(transport)
@@ -160,6 +161,8 @@ class SshConnection:
         try:
             transport.get_security_options().key_types = RSA if kind == "ssh-rsa" else [kind]
             transport.start_client(timeout=self._limit_s)
+            if not transport.initial_kex_done:  # it returns when its time is up
+                raise TimeoutError
             found = transport.get_remote_server_key()
         except ValueError as error:
             raise self._error(f"its pinned host key is of a kind nobody knows: {kind!r}") from error
