@@ -110,8 +110,3 @@ def gentle(site: Site, changes: Sequence[Change], seen: Mapping[str, Observed]) 
         for one in changes
     )
     return 1 if touched else site.parallel
-
-
-def nothing_to_do(results: Sequence[Result]) -> bool:
-    """Tell whether every service was found as it is to be, and up."""
-    return all(one.change.action is Action.NOTHING and one.error is None for one in results)

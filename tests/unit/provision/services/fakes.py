@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from provision.services import compose, placement, render
+from provision.services.converge import Result
 from provision.services.host import (
     Container,
     FileState,
@@ -19,6 +20,7 @@ from provision.services.host import (
     Outcome,
 )
 from provision.services.model import Project, Registry
+from provision.services.plan import Action
 from provision.services.site import Site
 
 IDS = itertools.count(1)
@@ -351,5 +353,9 @@ class Stage:
         self.registry.asked.clear()
 
 
-def changed(there: OnNode, **fields: Any) -> OnNode:
-    return replace(there, **fields)
+def nothing_to_do(results: Sequence[Result]) -> bool:
+    """Whether every service was found as it is to be, and up."""
+    return all(
+        one.change.action is Action.NOTHING and one.error is None and one.state and one.state.up
+        for one in results
+    )

@@ -14,7 +14,7 @@ from provision.services.host import Container, HostError
 from provision.services.images import PullError, RootInside
 from provision.services.plan import NotOurs
 from provision.services.site import Unreachable
-from tests.unit.provision.services.fakes import FILE, Stage
+from tests.unit.provision.services.fakes import FILE, Stage, nothing_to_do
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_again_it_looks_once_and_touches_nothing(stage: Callable[..., Stage]) ->
     here.registry.down = True
     here.registry.push("mariadb", "9")
     results = story.apply(here.site())
-    assert story.nothing_to_do(results)
+    assert nothing_to_do(results)
     assert [one.asked for one in here.hosts.values()] == [["observe"], ["observe"]]
     assert not here.registry.asked
 
@@ -101,7 +101,7 @@ def test_values_that_mean_the_same_restart_nothing(stage: Callable[..., Stage]) 
     story.apply(here.site())
     here.forget()
     here.write(FILE, ("user: www", "user: www\n    mem_limit: 1073741824"))
-    assert story.nothing_to_do(story.apply(here.site()))
+    assert nothing_to_do(story.apply(here.site()))
     assert here["n1"].asked == ["observe"]
 
 
@@ -180,7 +180,7 @@ def test_what_was_edited_on_the_node_is_restored(stage: Callable[..., Stage]) ->
         "web": ("its unit file was edited on the node",),
     }
     assert here["n1"].starts() == {"api": 0, "db": 1, "web": 1}
-    assert story.nothing_to_do(story.apply(here.site()))
+    assert nothing_to_do(story.apply(here.site()))
 
 
 def test_a_digest_that_somebody_wrote_into_a_unit_is_not_kept(

@@ -10,7 +10,7 @@ from provision.services import by_hand, images
 from provision.services.host import HostError
 from provision.services.remove import Removed, remove
 from provision.services.site import Unreachable
-from tests.unit.provision.services.fakes import FILE, Stage
+from tests.unit.provision.services.fakes import FILE, Stage, nothing_to_do
 from tests.unit.provision.services.test_apply import summary
 
 
@@ -54,7 +54,7 @@ def test_an_upgrade_goes_node_by_node_with_the_images_there_beforehand(
 
 def test_an_upgrade_to_the_same_is_nothing(stage: Callable[..., Stage]) -> None:
     here = stage("n1", "n2")
-    assert story.nothing_to_do(story.upgrade(here.site()))
+    assert nothing_to_do(story.upgrade(here.site()))
     assert [one.starts() for one in here.hosts.values()] == [{"api": 0, "db": 0, "web": 0}] * 2
 
 
@@ -199,17 +199,14 @@ def test_back_by_hand_and_forth_again(stage: Callable[..., Stage]) -> None:
         (
             host,
             "rollback",
-            (
-                "back to what was before: image's digest: "
-                f"sha256:{'9' * 64} -> sha256:{'1' * 64}",
-            ),
+            (f"back to what was before: image's digest: sha256:{'9' * 64} -> sha256:{'1' * 64}",),
         )
         for host in ("n1", "n2")
     ]
     assert [one.running()["db"] for one in here.hosts.values()] == ["1", "1"]
     assert [one.starts() for one in here.hosts.values()] == [{"api": 0, "db": 1, "web": 0}] * 2
     # what was gone back to is kept: the file asks for the same tag
-    assert story.nothing_to_do(story.apply(here.site()))
+    assert nothing_to_do(story.apply(here.site()))
     by_hand.rollback(here.site(), ["db"])
     assert [one.running()["db"] for one in here.hosts.values()] == ["9", "9"]
 
