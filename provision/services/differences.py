@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from provision.services import podman, quadlet, systemd_unit, unit_file
-from provision.services.container import LABEL, UNIT_LABEL
+from provision.services.container import UNIT_LABEL
 from provision.services.podman import Option
 from provision.services.unit_file import Section, UnitFileError
 
@@ -155,7 +155,7 @@ def _option(ours: Section, option: Option) -> Iterator[tuple[str, _Fact]]:
         yield _listed(ours, name, value)
     elif option.flag == "--env":
         yield f"environment {value.partition('=')[0]}", _Fact(value=value)
-    elif option.flag == "--label" and not value.startswith(LABEL):
+    elif option.flag == "--label":
         yield f"label {value.partition('=')[0]}", _Fact(value=value)
     elif option.flag == "--secret":
         full = value.partition(",")[0].rpartition("-")[0]

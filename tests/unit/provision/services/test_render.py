@@ -147,6 +147,15 @@ def test_hostile_strings_are_read_back_from_a_unit(version: podman.Version) -> N
     assert run == run_of(rendered(service).text)
 
 
+@pytest.mark.parametrize("version", [(4, 4, 0), NEWEST])
+def test_what_quadlet_loses_is_put_in_by_systemd(version: podman.Version) -> None:
+    service = replace(MARIADB, command=("a", "", ";", "b\x80", "; "))
+    text = rendered(service, version=version).text
+    assert '\nExec=a "${PROVISION_EMPTY}" ";${PROVISION_EMPTY}" "b${PROVISION_X80}" "; "\n' in text
+    assert '\nEnvironment=PROVISION_EMPTY=\nEnvironment="PROVISION_X80=\\u0080"\n' in text
+    assert "PROVISION" not in rendered("libvirtd", version=version).text
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(STRINGS), max_size=4), st.sampled_from(ALL))
 def test_a_command_is_read_back_whole(words: list[str], version: podman.Version) -> None:
