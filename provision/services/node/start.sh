@@ -12,12 +12,14 @@ now() {
     date +%s
 }
 
-# journal NAME SINCE LINES: what systemd, the container and podman have said of a service
+# journal NAME SINCE LINES: what systemd, the container and podman have said last of a service.
+# Backwards, as with --since the lines of -n are counted from there.
 journal() {
     timeout 10 journalctl --sync >/dev/null 2>&1
-    timeout 60 journalctl -q --no-pager -o json --all \
+    timeout 60 journalctl -q --no-pager -o json --all --reverse \
         --output-fields=MESSAGE,PODMAN_EVENT,CONTAINER_NAME,SYSLOG_IDENTIFIER,_PID \
-        --since "$2" -n "$3" _SYSTEMD_UNIT="$1.service" + UNIT="$1.service" + CONTAINER_NAME="$1"
+        --since "$2" -n "$3" _SYSTEMD_UNIT="$1.service" + UNIT="$1.service" + \
+        CONTAINER_NAME="$1" | tac
 }
 
 # podman removes a container that fails, and its health log with it: read it while it is there,
