@@ -12,7 +12,7 @@ from provision.services.draft import draft
 from provision.services.host import Observed
 from provision.services.order import Step
 from provision.services.plan import Action, Change
-from provision.services.site import Site, look_at_all
+from provision.services.site import Site, look_at_all, look_at_others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,11 @@ def apply(site: Site, *, serial: int | None = None, remove_orphans: bool = False
     :raises Error: nothing was changed on any node.
     """
     seen = look_at_all(site)
-    return converge(
-        site, seen, images.kept(site, seen), serial=serial, remove_orphans=remove_orphans
-    )
+    pinned = images.kept(site, seen)
+    if missing := {step.service for step in site.steps() if step not in pinned}:
+        # hosts that were left out by name may run it: what they run is wanted here, too
+        pinned = images.kept(site, {**look_at_others(site, missing), **seen})
+    return converge(site, seen, pinned, serial=serial, remove_orphans=remove_orphans)
 
 
 def upgrade(

@@ -60,7 +60,10 @@ def kept(site: Site, seen: Mapping[str, Observed]) -> dict[Step, str]:
     service takes that of the others, if they agree.
     """
     found = named(site)
-    there = {step: pinned for step in site.steps() if (pinned := _on_node(site, step, seen))}
+    placed = [
+        Step(host=host, service=service) for service, hosts in site.placed.items() for host in hosts
+    ]
+    there = {step: pinned for step in placed if (pinned := _on_node(site, step, seen))}
     for step in site.steps():
         others = {pinned for one, pinned in there.items() if one.service == step.service}
         if step in there:

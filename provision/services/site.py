@@ -1,7 +1,7 @@
 """Hold what a story works on: the services, where they belong, and the nodes in reach."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from atomic_baremetal.errors import Error
@@ -90,6 +90,22 @@ def look(site: Site) -> tuple[dict[str, Observed], dict[str, str]]:
         site.hosts, lambda host: host.observe(site.project.name), at_once=site.parallel
     )
     return found, {name: str(error) for name, error in failed.items()}
+
+
+def look_at_others(site: Site, services: Collection[str]) -> dict[str, Observed]:
+    """See the hosts that the command is not about, and that are to have one of these services.
+
+    Those that do not answer are left out: the command goes on without them.
+    """
+    wanted = {
+        name: way
+        for name, way in site.others.items()
+        if any(name in site.placed.get(service, ()) for service in services)
+    }
+    found, _ = parallel.each(
+        wanted, lambda host: host.observe(site.project.name), at_once=site.parallel
+    )
+    return found
 
 
 def look_at_all(site: Site) -> dict[str, Observed]:

@@ -165,6 +165,21 @@ def test_a_new_node_gets_what_the_others_run(stage: Callable[..., Stage]) -> Non
     assert here["n1"].starts() == {"api": 1, "db": 1, "web": 1}
 
 
+def test_a_new_node_gets_it_though_the_others_are_not_part_of_the_command(
+    stage: Callable[..., Stage],
+) -> None:
+    here = stage("n1", "n2", "n3")
+    here["n1"].raises["observe"] = [HostError("n1: no route to host")]
+    story.apply(here.site("n2"))
+    here.registry.push("httpd", "7")
+    here["n1"].raises["observe"] = [HostError("n1: no route to host")]
+    here.forget()
+    story.apply(here.site("n3"))
+    assert here["n3"].running() == {"api": "2", "db": "1", "web": "3"}
+    assert here["n2"].asked == ["observe"]
+    assert not [one for one in here.registry.asked if "@" not in one]
+
+
 def test_what_was_edited_on_the_node_is_restored(stage: Callable[..., Stage]) -> None:
     here = stage()
     story.apply(here.site())
