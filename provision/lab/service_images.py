@@ -6,7 +6,9 @@ no image tells.
 
 *Layout*: a directory as the OCI image specification has it, here with an image for each version.
 
-Layers are not compressed: a lab's nodes are near, and slow at unpacking (docs/lab.rst).
+Layers are compressed with zstd: an emulated node pulls MariaDB's 190 MB as 48 MB, in 180 seconds on
+a machine that was busy besides, against 210 when they were not compressed. Both were bound by
+writing the files.
 """
 
 import shutil
@@ -126,8 +128,8 @@ def _take_base(storage: Path) -> None:
 
 
 def _push(storage: Path, image: str, target: str) -> None:
-    # buildah's own `push` compresses even when told not to
-    _skopeo("--dest-oci-accept-uncompressed-layers", _stored(storage, image), target)
+    compression = ("--dest-compress-format", "zstd", "--dest-compress-level", "3")
+    _skopeo(*compression, _stored(storage, image), target)
 
 
 def _stored(storage: Path, image: str) -> str:
