@@ -205,7 +205,7 @@ def _containers(answer: Answer, project: str) -> tuple[dict[str, Container], lis
         if labels.get(PROJECT_LABEL) is None:
             strangers.append(container)
         elif labels[PROJECT_LABEL] == project:
-            if container.name == f"{project}-{service}":
+            if service and container.name == f"{project}-{service}":
                 ours[service] = container
             else:
                 strangers.append(container)
