@@ -247,13 +247,27 @@ def test_any_file_name_is_told_apart(name: str) -> None:
     }
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.text())
-def test_any_label_name_or_user_is_carried(user: str, label: str) -> None:
-    labels = {"io.atomic-baremetal.project": label}
-    found = observed.parse(
-        printed(containers=dump(container(user, Config={"User": user, "Labels": labels}))), ""
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(TEXTS, TEXTS | st.sampled_from(["web", "a.b_c-d"]))
+def test_any_label_name_or_user_is_carried(user: str, service: str) -> None:
+    labels = {"io.atomic-baremetal.project": "p", "io.atomic-baremetal.service": service}
+    config = {"User": user, "Labels": labels}
+    found = observed.parse(printed(containers=dump(container(f"p-{service}", Config=config))), "p")
+    one = Container(
+        name=f"p-{service}",
+        id="c0ffee",
+        image=f"r:5000/web@sha256:{HEX}",
+        state="running",
+        health="healthy",
+        started_at=1795196778.950189,
+        user=user,
     )
-    assert found.services == {}
+    if service in ("web", "a.b_c-d"):
+        assert found.services == {service: OnNode(service=service, container=one)}
+    else:  # hardly ever a name
+        assert [*found.strangers, *(two.container for two in found.services.values())] == [one]
 
 
 @pytest.mark.parametrize(
