@@ -140,7 +140,9 @@ def test_a_new_password_is_keystones_alone_and_the_old_one_is_no_good(site: Site
 def test_passwords_are_in_secrets_and_nowhere_else(site: Site) -> None:
     password = secret(site, "keystone-db-password").read_text()
     places = "/etc/systemd /var/lib/provision-services /var/log/journal /run/log/journal"
-    found = site.host.ask(f"grep -rl {password} {places} /proc/[0-9]*/cmdline /proc/[0-9]*/environ")
+    files = f"{places} /proc/[0-9]*/cmdline /proc/[0-9]*/environ"
+    # by stdin: as an argument it would find itself
+    found = site.host.ask(f"grep -rlF -f - {files}", stdin=f"{password}\n".encode())
     assert found.out == ""
     for container in ("openstack-mariadb", "openstack-keystone"):
         assert password not in site.host.run("podman", "inspect", container)
@@ -158,8 +160,8 @@ def test_a_guest_outlives_its_libvirtd_and_obeys_the_next_one(site: Site) -> Non
     site.registry.push(f"oci:{layout}:2", "libvirt:1")
     site.services("upgrade", "libvirt.yaml")
     assert site.started("compute-libvirt") != before
-    inspect = ("podman", "inspect", "--format", "{{json .Config.Labels}}", "compute-libvirt")
-    assert json.loads(site.host.run(*inspect))["org.opencontainers.image.version"] == "2"
+    labels = site.host.run("podman inspect --format '{{json .Config.Labels}}' compute-libvirt")
+    assert json.loads(labels)["org.opencontainers.image.version"] == "2"
     assert site.host.run("pgrep", "-x", "qemu-system-x86") == guest
     for word, state in (("suspend", "paused"), ("resume", "running"), ("destroy", "shut off")):
         site.virsh(word, "guest")
