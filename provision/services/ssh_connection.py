@@ -93,11 +93,10 @@ class SshConnection:
         :param what: names it in errors.
         :raises HostError: the node cannot be reached, or the command takes longer than it may.
         """
-        transport = self._open()
         deadline = time.monotonic() + timeout_s
         seen = "nothing"
         try:
-            with contextlib.closing(transport.open_session(timeout=self._limit_s)) as channel:
+            with contextlib.closing(self._session()) as channel:
                 channel.settimeout(timeout_s)
                 channel.exec_command(command)
                 with contextlib.suppress(OSError):  # it may end without reading to the end
@@ -118,6 +117,17 @@ class SshConnection:
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise self._error(f"the connection was lost during {what}: {_words(error)}") from error
+
+    def _session(self) -> paramiko.Channel:
+        """Open a channel, over a new connection when the one that was there is dead."""
+        there = self._transport
+        try:
+            return self._open().open_session(timeout=self._limit_s)
+        except (paramiko.SSHException, OSError, EOFError):
+            if self._transport is not there:
+                raise
+            self.close()  # nothing was asked over it yet
+            return self._open().open_session(timeout=self._limit_s)
 
     def _open(self) -> paramiko.Transport:
         if self._transport is None or not self._transport.is_active():
