@@ -12,7 +12,7 @@ IMAGE := Debian-Atomic-12-x86_64.qcow2
 SHELL_SCRIPTS = git ls-files -z | xargs -0 awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh( |$$)/ { print FILENAME }'
 PYTEST := $(BIN)/pytest --durations=8
 
-.PHONY: help venv demo test e2e lint types unit functional fuzz docs sample-image ramdisk clean
+.PHONY: help venv demo test e2e lint types unit functional fuzz sample-image ramdisk service-images clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ sample-image: venv  ## build the sample Atomic host image (cached) and link it h
 
 ramdisk: venv  ## build the deploy ramdisk with our agent extension (cached)
 	$(BIN)/python -m provision.lab.build ramdisk
+
+service-images: venv  ## build the example services' container images (cached)
+	$(BIN)/python -m provision.lab.build service-images
 
 clean:  ## remove what was made in the checkout; the cache stays
 	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(IMAGE) $(IMAGE:.qcow2=)

@@ -38,6 +38,15 @@ def lab_name() -> str:
     return os.environ.get("ATOMIC_LAB") or "default"
 
 
+def is_lab(os_cloud: str | None) -> bool:
+    """Tell whether the lab is the cloud: it is up, and named, or nothing else is."""
+    if not lab_clouds_file().exists():
+        return False
+    if os_cloud is not None:
+        return os_cloud == f"lab-{lab_name()}"
+    return not any(os.environ.get(one) for one in CREDENTIALS)
+
+
 def connect(os_cloud: str | None) -> Connection:
     """Open a connection to the named cloud, else to a lab that is up, else as the environment says.
 
@@ -47,7 +56,7 @@ def connect(os_cloud: str | None) -> Connection:
     """
     lab = lab_clouds_file()
     lab_cloud = f"lab-{lab_name()}"
-    if os_cloud is None and lab.exists() and not any(os.environ.get(one) for one in CREDENTIALS):
+    if os_cloud is None and is_lab(None):
         LOG.info("using the lab %r (no cloud was named)", lab_name())
         os_cloud = lab_cloud
     with translated("the cloud"):

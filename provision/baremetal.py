@@ -184,7 +184,15 @@ def _node(fields: dict[str, Any]) -> Node:
         kernel_arguments=instance.get("kernel_append_params"),
         address=extra.get("address") or _host_of(internal.get("agent_url")),
         ssh_port=int(extra.get("ssh_port") or 22),
+        labels=_labels(extra.get("labels")),
     )
+
+
+def _labels(found: Any) -> tuple[tuple[str, str], ...]:
+    """Read labels; `extra` is free for anybody to write into, so it may be anything."""
+    if not isinstance(found, dict):
+        return ()
+    return tuple(sorted((str(name), str(value)) for name, value in found.items()))
 
 
 def _allocation(fields: dict[str, Any]) -> Allocation:

@@ -2,7 +2,8 @@
 
 import importlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,18 +24,36 @@ DEFAULT_WAIT_S = 1800
 
 
 class Commands(click.Group):
-    """Find the lab's commands when they are asked for: other commands need not load them."""
+    """Find groups of commands when they are asked for: other commands need not load them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List ours and the lab's."""
-        return sorted([*super().list_commands(ctx), "lab"])
+        """List ours, the lab's and the services'."""
+        return sorted([*super().list_commands(ctx), "lab", "services"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command; None: there is no such command."""
-        if cmd_name != "lab":
-            return super().get_command(ctx, cmd_name)
-        command: click.Command = importlib.import_module("provision.lab.cli").lab
-        return command
+        if cmd_name == "lab":
+            lab: click.Command = importlib.import_module("provision.lab.cli").lab
+            return lab
+        if cmd_name == "services":
+            services = importlib.import_module("provision.services.cli")
+            group: click.Command = services.mounted(lambda: deployed_hosts(ctx.obj))
+            return group
+        return super().get_command(ctx, cmd_name)
+
+
+def deployed_hosts(os_cloud: str | None) -> Any:
+    """Ask the cloud for the hosts that services can run on."""
+    from provision import deployed
+    from provision.baremetal import IronicBareMetal
+    from provision.known_hosts import KnownHosts
+
+    found = deployed.hosts(
+        IronicBareMetal(cloud.connect(os_cloud)), KnownHosts(paths.state() / "known_hosts")
+    )
+    for name, why in found.passed_over.items():
+        LOG.info("%s is passed over: %s", name, why)
+    return replace(found, registries=deployed.lab_registries(os_cloud))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +62,7 @@ class Commands(click.Group):
 def provision(
     ctx: click.Context, os_cloud: str | None, quiet: bool, verbose: bool, debug: bool
 ) -> None:
-    """Put an image on bare metal nodes: enrol, deploy, connect, release."""
+    """Put an image on bare metal nodes, and services on them."""
     manners.set_up_logging(quiet=quiet, verbose=verbose, debug=debug)
     ctx.obj = os_cloud
 
@@ -121,14 +140,19 @@ def enroll(os_cloud: str | None, inventory: Path, wait: float, format_: str) -> 
     help="Whom to ask for nodes.",
 )
 @click.option("--candidate", multiple=True, metavar="NODE", help="Take only such nodes.")
-@click.option("--services", metavar="FILE", help="Services to run on the nodes.")
+@click.option(
+    "--services",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Services to run on the nodes (docs/services.rst).",
+)
 @click.option(
     "--wait",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULT_WAIT_S,
     show_default=True,
     metavar="SECONDS",
-    help="Until the last node answers ssh.",
+    help="Until the last node answers ssh, and has its services.",
 )
 @click.option("--no-wait", is_flag=True, help="Leave when Ironic has accepted the deploys.")
 @click.option("--keep-on-failure", is_flag=True, help="Leave failed nodes as they are.")
@@ -141,8 +165,11 @@ def nodes(os_cloud: str | None, /, *, format_: str, **asked: Any) -> None:
     from provision.baremetal import IronicBareMetal
     from provision.events import Phase
 
-    refuse_what_comes_later(deploy=asked["deploy"], via=asked["via"], services=asked["services"])
+    refuse_what_comes_later(deploy=asked["deploy"], via=asked["via"])
+    if asked["services"] is not None and asked["no_wait"]:
+        raise click.UsageError("--services needs hosts that answer: leave --no-wait away")
     connection = cloud.connect(os_cloud)
+    delivery = services_for(os_cloud, connection, asked)
     order = resolve(connection, **asked)
     if asked["dry_run"]:
         plans = lease.plan(order, IronicBareMetal(connection))
@@ -153,6 +180,7 @@ def nodes(os_cloud: str | None, /, *, format_: str, **asked: Any) -> None:
         order,
         wait_s=None if asked["no_wait"] else asked["wait"],
         keep_on_failure=asked["keep_on_failure"],
+        delivery=delivery,
     )
     present.emit([present.host(one, order) for one in leases], format_)
     for one in leases:
@@ -161,8 +189,31 @@ def nodes(os_cloud: str | None, /, *, format_: str, **asked: Any) -> None:
     fail({one.host_name: one.error for one in leases if one.error is not None}, of=len(leases))
 
 
+def services_for(os_cloud: str | None, connection: Any, asked: Mapping[str, Any]) -> Any:
+    """Load the file of services that `nodes` was given, before any node is taken; None: none."""
+    if asked["services"] is None:
+        return None
+    from provision import deployed, keys
+    from provision.baremetal import IronicBareMetal
+    from provision.known_hosts import KnownHosts
+
+    return deployed.BackgroundDelivery(
+        asked["services"],
+        IronicBareMetal(connection),
+        KnownHosts(paths.state() / "known_hosts"),
+        identity=keys.private_key_of(asked["ssh_key"] or keys.default_public_key_file(Path.home())),
+        registries=deployed.lab_registries(os_cloud),
+        wait_s=asked["wait"],
+    )
+
+
 def deploy(
-    connection: Any, order: Any, *, wait_s: float | None, keep_on_failure: bool
+    connection: Any,
+    order: Any,
+    *,
+    wait_s: float | None,
+    keep_on_failure: bool,
+    delivery: Any = None,
 ) -> list[Any]:
     """Put the story's tools together and run it, its events drawn on stderr."""
     from provision import nodes as story
@@ -180,6 +231,7 @@ def deploy(
             prober=BackgroundProber(),
             clock=SystemClock(),
             run=Run.start(paths.state() / "runs", show=drawn.show),
+            delivery=delivery,
         )
         LOG.debug("events: %s", tools.run.file)
         return story.provision(order, tools, wait_s=wait_s, keep_on_failure=keep_on_failure)
@@ -218,14 +270,12 @@ def resolve(connection: Any, **asked: Any) -> Any:
     return wanted
 
 
-def refuse_what_comes_later(*, deploy: str, via: str, services: str | None) -> None:
+def refuse_what_comes_later(*, deploy: str, via: str) -> None:
     """Refuse, by name, what the command line promises and this version cannot do."""
     if deploy in LATER:
         raise Error(f"--deploy {deploy} ({LATER[deploy]}) is not built yet", hint="there is iscsi")
     if via == "nova":
         raise Error("--via nova is not built yet", hint="there is ironic")
-    if services is not None:
-        raise Error("--services is not built yet", hint="provision the nodes without it")
 
 
 def read_text(path: Path) -> str:

@@ -25,6 +25,7 @@ class Phase(StrEnum):
     ACTIVE = "active"
     BOOTING = "booting"
     SSH = "ssh"
+    SERVICES = "services"
     DONE = "done"
     FAILED = "failed"
     RELEASED = "released"

@@ -37,6 +37,7 @@ KEYS = (
     "macs",
     "address",
     "ssh_port",
+    "labels",
     "automated_clean",
     "description",
 )
@@ -129,6 +130,7 @@ def _machine(node: Any, where: str, directory: Path) -> Machine:
         for key, value in (
             ("address", _text(node, "address", where, default=None)),
             ("ssh_port", _value(node, "ssh_port", int, where)),
+            ("labels", _labels(node, where)),
         )
         if value is not None
     }
@@ -145,6 +147,16 @@ def _machine(node: Any, where: str, directory: Path) -> Machine:
         automated_clean=_value(node, "automated_clean", bool, where),
         description=_text(node, "description", where, default=None),
     )
+
+
+def _labels(node: Mapping[str, Any], where: str) -> dict[str, str] | None:
+    found = _mapping(node, "labels", where)
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InventoryError(
+                f"{where}: labels: {name!r}: {value!r} is not text", hint="put it in quotes"
+            )
+    return found or None
 
 
 def _driver_info(

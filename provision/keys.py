@@ -71,6 +71,12 @@ def default_public_key_file(home: Path) -> Path:
     )
 
 
+def private_key_of(public_key_file: Path) -> Path | None:
+    """Find the private key beside a public one, FILE.pub; None: there is none, an agent has it."""
+    private = public_key_file.with_suffix("")
+    return private if public_key_file.suffix == ".pub" and private.is_file() else None
+
+
 def read_public_key(path: Path) -> str:
     """Read a file that holds one OpenSSH public key; return its line.
 

@@ -46,6 +46,7 @@ class Node:
     :ivar image_id: of the instance; None on a node that has none.
     :ivar address: where the deployed system answers, as enrolled or as the deploy ramdisk reported
         it; None unknown.
+    :ivar labels: sorted by name; services are placed by them.
     """
 
     uuid: str
@@ -67,6 +68,7 @@ class Node:
     kernel_arguments: str | None = None
     address: str | None = None
     ssh_port: int = 22
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def label(self) -> str:

@@ -1,12 +1,15 @@
 """Provision nodes: take them, deploy an image on each, wait until each answers ssh with its key.
 
+Then, if asked to, have their services brought to them.
+
 One thread walks over all nodes every two seconds. Whatever goes wrong with one node ends that
 node's way, not the others': at the end the failed ones are given back and the good ones stay.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from atomic_baremetal.errors import CloudError
 from provision import config_drive, lease, phases
@@ -28,15 +31,26 @@ SILENCE_LIMIT_S = 120.0  # Ironic may be restarted while nodes deploy
 GIVE_BACK_LIMIT_S = 900.0
 
 
+class Delivery(Protocol):
+    """Bring services to hosts without making anybody wait."""
+
+    def ask(self, ready: Sequence[Lease]) -> Mapping[str, str | None]:
+        """Take on hosts that are ready, if it can just now; return those done since the last time.
+
+        :returns: by host name: None, or what went wrong.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """Hold what the story works with."""
+    """Hold what the story works with; delivery None: no services."""
 
     baremetal: BareMetal
     known_hosts: KnownHosts
     prober: Prober
     clock: Clock
     run: Run
+    delivery: Delivery | None = None
 
 
 def provision(
@@ -157,7 +171,9 @@ class _Work:
         self._heard = now
         nodes = {node.uuid: node for node in found}
         for one in filter(self._open, self._leases):
-            self._step(one, nodes.get(one.node.uuid), now)
+            if one.phase is not Phase.SERVICES:
+                self._step(one, nodes.get(one.node.uuid), now)
+        self._deliver()
 
     def _step(self, one: Lease, node: Node | None, now: float) -> None:
         if node is not None:
@@ -231,7 +247,22 @@ class _Work:
             self._fail(one, f"{found.saw}: this is not the host that was deployed")
         else:
             self._go(one, Phase.SSH, detail=found.saw)
-            self._go(one, Phase.DONE, detail=f"address {one.address}")
+            if self._tools.delivery is None:
+                self._go(one, Phase.DONE, detail=f"address {one.address}")
+            else:
+                one.saw = "its services were not done"
+                self._go(one, Phase.SERVICES, waiting_for="its services")
+
+    def _deliver(self) -> None:
+        """Hand over hosts that wait for their services; note whose are done."""
+        if self._tools.delivery is None:
+            return
+        waiting = {one.host_name: one for one in self._leases if one.phase is Phase.SERVICES}
+        for name, error in self._tools.delivery.ask(list(waiting.values())).items():
+            if error is None:
+                self._go(waiting[name], Phase.DONE, detail=f"address {waiting[name].address}")
+            else:
+                self._fail(waiting[name], error)
 
     def _go(self, one: Lease, phase: Phase, **more: str | None) -> None:
         one.phase = phase

@@ -69,7 +69,13 @@ def screen(console: Console | None = None) -> Iterator[Lines | LiveTable]:
         yield Lines()
         return
     drawn = LiveTable()
-    with Live(
-        get_renderable=drawn.table, console=console, refresh_per_second=2, redirect_stdout=False
-    ):
-        yield drawn
+    services = logging.getLogger("provision.services")
+    before = services.level
+    services.setLevel(logging.WARNING)  # their narration would run through the table
+    try:
+        with Live(
+            get_renderable=drawn.table, console=console, refresh_per_second=2, redirect_stdout=False
+        ):
+            yield drawn
+    finally:
+        services.setLevel(before)

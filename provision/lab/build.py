@@ -1,6 +1,6 @@
-"""Build what the lab boots: ``python -m provision.lab.build ramdisk|sample-image``.
+"""Build what the lab boots and runs: ``python -m provision.lab.build WHAT``.
 
-Prints where the result is: the ramdisk's directory, the image's file.
+Prints where the result is: the ramdisk's directory, the image's file, the images' layouts.
 """
 
 from pathlib import Path
@@ -24,8 +24,15 @@ def sample_image() -> Path:
     return builder.sample_image()
 
 
+def service_images() -> list[Path]:
+    """Return the OCI layouts of the example services' images; build them if need be."""
+    from provision.lab import service_images as builder
+
+    return list(builder.service_images().values())
+
+
 @click.command()
-@click.argument("what", type=click.Choice(("ramdisk", "sample-image")))
+@click.argument("what", type=click.Choice(("ramdisk", "sample-image", "service-images")))
 @click.option(
     "--check-reproducible",
     is_flag=True,
@@ -42,6 +49,10 @@ def build(what: str, check_reproducible: bool, quiet: bool, debug: bool) -> None
         from provision.lab import sample_image as builder
 
         click.echo(builder.check_reproducible())
+        return
+    if what == "service-images":
+        for layout in service_images():
+            click.echo(layout)
         return
     click.echo(ramdisk() if what == "ramdisk" else sample_image())
 

@@ -3,13 +3,14 @@
 import base64
 import http.client
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 
 from atomic_baremetal.errors import Error
-from provision.lab import hypervisor, model, processes
+from provision.lab import certificates, hypervisor, model, processes
 from provision.lab.model import Lab, LabError
 
 ANSWER_S = 10
@@ -67,6 +68,16 @@ def _http(lab: Lab) -> str | None:
     return "it lists its directory"
 
 
+def _registry(lab: Lab) -> str | None:
+    trust = ssl.create_default_context(cafile=str(certificates.files(lab.registry).ca))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
+    )
+    with opener.open(f"{lab.registry_url}/v2/", timeout=ANSWER_S) as answer:
+        kind = answer.headers.get("Docker-Distribution-Api-Version")
+    return None if kind == "registry/2.0" else f"it is no registry: {kind}"
+
+
 def _redfish(lab: Lab) -> str | None:
     _get(f"{lab.redfish_url}/redfish/v1/Systems", lab.redfish_password)
     return None
@@ -97,6 +108,7 @@ def _dnsmasq(lab: Lab) -> str | None:
 CHECKS: dict[str, Callable[[Lab], str | None]] = {
     "dnsmasq": _dnsmasq,
     "http": _http,
+    "registry": _registry,
     "libvirtd": _libvirtd,
     "sshd": _sshd,
     "glance": _glance,

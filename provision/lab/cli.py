@@ -83,6 +83,21 @@ def down(keep_logs: bool) -> None:
     story.down(keep_logs=keep_logs)
 
 
+@lab.command("push-images")
+@format_option
+def push_images(format_: str) -> None:
+    """Put the example services' images into the lab's registry; build them if need be.
+
+    What is there already is not sent again.
+    """
+    from provision.lab.push import push_images as push
+
+    pushed = push()
+    data = [{"image": one.image, "digest": one.digest} for one in pushed]
+    table = rows(("image", "digest"), [(one.image, one.digest) for one in pushed])
+    emit(data, format_=format_, table=table)
+
+
 @lab.command()
 @click.argument("service")
 def restart(service: str) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from atomic_baremetal.command import run
 from atomic_baremetal.durable import write
-from provision.lab import model
+from provision.lab import certificates, model
 from provision.lab.model import BootMode, Lab, Machine
 
 # the console is the serial port; the journal goes there too, as nothing else is left of a ramdisk
@@ -47,6 +47,7 @@ def render(lab: Lab) -> dict[Path, str]:
     templates = {
         etc / "ironic.conf": "ironic.conf",
         etc / "dnsmasq.conf": "dnsmasq.conf",
+        etc / "registry.yml": "registry.yml",
         etc / "sshd_config": "sshd_config",
         etc / "sushy.conf": "sushy.conf",
         etc / "glance" / "glance-api.conf": "glance-api.conf",
@@ -70,13 +71,14 @@ def write_all(lab: Lab) -> None:
         *(lab.directory / "ironic" / name for name in ("tmp", "images", "locks")),
         *(lab.directory / "glance" / name for name in ("store", "staging", "tasks", "locks")),
         *(lab.http_root, lab.tftp_root, lab.logs, lab.running, lab.directory / "vms"),
-        *(lab.directory / "redfish", lab.ssh / "privilege-separation"),
+        *(lab.registry / "store", lab.directory / "redfish", lab.ssh / "privilege-separation"),
     ):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     # sshd insists
     (lab.ssh / "privilege-separation").chmod(0o755)
     for path, text in render(lab).items():
         write(path, text)
+    certificates.ensure(lab.registry, names=[model.REGISTRY_NAME], addresses=[lab.address])
     _password_file(lab.configuration / "htpasswd", lab.password)
     _password_file(lab.configuration / "redfish-htpasswd", lab.redfish_password)
     _keys(lab)
@@ -127,6 +129,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def _values(lab: Lab) -> dict[str, str]:
     redfish = [machine.uuid for machine in lab.machines if machine.driver == "redfish-netboot"]
     network: ipaddress.IPv4Network = lab.network
+    tls = certificates.files(lab.registry)
     return {
         "name": lab.name,
         "id": lab.id,
@@ -142,6 +145,11 @@ def _values(lab: Lab) -> dict[str, str]:
         "ironic_url": lab.ironic_url,
         "glance_url": lab.glance_url,
         "http_url": lab.http_url,
+        "registry_name": model.REGISTRY_NAME,
+        "registry_port": str(model.REGISTRY_PORT),
+        "registry_store": str(lab.registry / "store"),
+        "registry_certificate": str(tls.certificate),
+        "registry_key": str(tls.key),
         "ramdisk_arguments": RAMDISK_ARGUMENTS,
         "ovmf_code": str(OVMF_CODE),
         # sushy's configuration is Python

@@ -23,6 +23,7 @@ USER = "admin"
 BRIDGE = "lab"
 UPLINK = "uplink"
 IRONIC_PORT, GLANCE_PORT, HTTP_PORT, REDFISH_PORT, SSH_PORT = 6385, 9292, 8088, 8000, 2222
+REGISTRY_NAME, REGISTRY_PORT = "registry.lab", 5000
 LONGEST_INTERFACE_NAME = 15  # IFNAMSIZ less the closing zero
 
 
@@ -132,6 +133,11 @@ class Lab:
         return f"http://{self.address}:{REDFISH_PORT}"
 
     @property
+    def registry_url(self) -> str:
+        """Return where the registry listens; the nodes know it by name."""
+        return f"https://{self.address}:{REGISTRY_PORT}"
+
+    @property
     def record(self) -> Path:
         """Name the file that remembers this lab."""
         return self.directory / "lab.json"
@@ -170,6 +176,11 @@ class Lab:
     def hypervisor(self) -> Path:
         """Name the directory that stands in for libvirt's fixed system directories."""
         return self.directory / "hypervisor"
+
+    @property
+    def registry(self) -> Path:
+        """Name the directory of the registry's images, and of the authority to trust for it."""
+        return self.directory / "registry"
 
     @property
     def ssh(self) -> Path:

@@ -12,6 +12,7 @@ from provision.lab.model import LabError
 PROGRAMS = {
     "ip": "iproute2",
     "dnsmasq": "dnsmasq-base",
+    "docker-registry": "docker-registry",
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "mount": "mount",

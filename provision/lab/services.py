@@ -9,13 +9,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from provision.lab import model
+from provision.lab import certificates, model
 from provision.lab.model import Lab
 
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 # what would make a service talk to another cloud, through a proxy, or start slowly (no byte code
 # kept)
-NOT_FOR_SERVICES = ("OS_", "PYTHONDONTWRITEBYTECODE", "ATOMIC_")
+NOT_FOR_SERVICES = ("OS_", "PYTHONDONTWRITEBYTECODE", "ATOMIC_", "REGISTRY_")
 # what stands below Lab.hypervisor for a system's: libvirt's fixed directories when root runs it,
 # users
 SYSTEM_FILES = {
@@ -60,6 +60,7 @@ def services(lab: Lab) -> tuple[Service, ...]:
     return (
         _dnsmasq(lab),
         _http(lab),
+        _registry(lab),
         _libvirtd(lab),
         _sshd(lab),
         _sushy(lab),
@@ -91,7 +92,7 @@ def _dnsmasq(lab: Lab) -> Service:
     return Service(
         name="dnsmasq",
         argv=("dnsmasq", "--keep-in-foreground", f"--conf-file={conf}"),
-        endpoint=f"{lab.address}:67,69",
+        endpoint=f"{lab.address}:53,67,69",
         files=(conf,),
     )
 
@@ -102,6 +103,16 @@ def _http(lab: Lab) -> Service:
         name="http",
         argv=(sys.executable, "-m", "provision.lab.httpd", *where),
         endpoint=lab.http_url,
+    )
+
+
+def _registry(lab: Lab) -> Service:
+    conf = lab.configuration / "registry.yml"
+    return Service(
+        name="registry",
+        argv=("docker-registry", "serve", str(conf)),
+        endpoint=f"{lab.registry_url} ({model.REGISTRY_NAME})",
+        files=(conf, certificates.files(lab.registry).certificate),
     )
 
 

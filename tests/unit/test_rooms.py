@@ -13,18 +13,24 @@ ROOMS = (  # the longest name that fits is a module's room
     "provision.agent",
     "provision.driver",
     "provision.lab",
+    "provision.services",
 )
 # Each room may import these of ours. What runs in somebody else's process imports none of them.
 MAY_IMPORT = {
     "atomic_baremetal": set(),
     "imgprep": {"atomic_baremetal"},
     "provision": {"atomic_baremetal"},
+    "provision.services": {"atomic_baremetal"},
     "provision.agent": set(),
     "provision.driver": set(),
     "provision.lab": {"atomic_baremetal"},
 }
 # The command line alone opens the door to the lab.
-EXCEPTIONS = {("provision.cli", "provision.lab")}
+EXCEPTIONS = {
+    ("provision.cli", "provision.lab"),
+    ("provision.cli", "provision.services"),
+    ("provision.deployed", "provision.services"),
+}
 # Libraries that belong to one adapter, or to the process that a room runs in.
 ONLY_IN = {
     "guestfs": {"imgprep.appliance"},

@@ -6,6 +6,8 @@ The ramdisk is a placeholder: nothing here boots it.
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.standin.images import tiny
 
 pytestmark = [
     pytest.mark.slow,
@@ -164,7 +168,7 @@ def test_a_lab_that_is_not_up_says_so(world: World) -> None:
 
 def test_status_names_every_service_and_node(lab: World) -> None:
     found = status(lab)
-    names = ["dnsmasq", "http", "libvirtd", "sshd", "redfish", "glance", "ironic"]
+    names = ["dnsmasq", "http", "registry", "libvirtd", "sshd", "redfish", "glance", "ironic"]
     assert list(found["services"]) == names
     assert all(one["up"] and one["pid"] for one in found["services"].values())
     odd, even = found["nodes"]["node-1"], found["nodes"]["node-2"]
@@ -262,7 +266,7 @@ def test_the_hypervisor_lets_only_the_conductor_in(lab: World) -> None:
     assert listed.stdout.split() == ["node-1", "node-2"], listed.stderr
 
 
-@pytest.mark.parametrize("service", ["ironic", "libvirtd", "dnsmasq"])
+@pytest.mark.parametrize("service", ["ironic", "libvirtd", "dnsmasq", "registry"])
 def test_up_repairs_what_was_killed(lab: World, service: str) -> None:
     before = {name: one["pid"] for name, one in status(lab)["services"].items()}
     os.kill(lab.pid(service), signal.SIGKILL)
@@ -283,8 +287,57 @@ def test_restart_starts_one_service_anew(lab: World) -> None:
     assert (done.returncode, done.stderr) == (
         1,
         "python -m provision.lab: no service 'keystone' in the lab (there are: dnsmasq, http, "
-        "libvirtd, sshd, redfish, glance, ironic)\n",
+        "registry, libvirtd, sshd, redfish, glance, ironic)\n",
     )
+
+
+def dns_answer(name: str, server: str) -> tuple[int, list[str]]:
+    """Ask for a name's IPv4 addresses; return the response code and them (RFC 1035, section 4)."""
+    question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(10)
+        header = struct.pack(">6H", 4711, 0x0100, 1, 0, 0, 0)
+        asking.sendto(header + question + struct.pack(">2H", 1, 1), (server, 53))
+        answer = asking.recv(512)
+    _, flags, _, count, _, _ = struct.unpack_from(">6H", answer)
+    # each record ends with its four bytes of address: a pointer to the name, four fields before it
+    rest = answer[12 + len(question) + 4 :]
+    found = [socket.inet_ntoa(rest[16 * n + 12 : 16 * n + 16]) for n in range(count)]
+    return flags & 0xF, found
+
+
+def test_names_are_the_labs_own_and_no_others(lab: World) -> None:
+    server = str(status(lab)["services"]["dnsmasq"]["address"]).split(":")[0]
+    assert dns_answer("registry.lab", server) == (0, [server])
+    no_such_name = 3
+    for name in ("elsewhere.lab", "example.com"):
+        assert dns_answer(name, server) == (no_such_name, [])
+
+
+def test_the_registry_keeps_what_is_pushed_and_nobody_needs_to_trust_it_blindly(
+    lab: World, tmp_path: Path
+) -> None:
+    address = str(status(lab)["services"]["registry"]["address"])
+    assert address.endswith(":5000 (registry.lab)")
+    where = address.split(maxsplit=1)[0].removeprefix("https://")
+    layout = tiny(tmp_path)
+    pushing = """
+import sys
+from provision.lab import push, record
+lab = record.load(record.name())
+for _ in range(2):
+    pushed = push.push(lab, f"oci:{sys.argv[1]}", "tiny:1")
+    print(pushed.image, pushed.digest)
+"""
+    done = lab.run(sys.executable, "-c", pushing, str(layout))
+    index = json.loads((layout / "index.json").read_text())
+    digest = index["manifests"][0]["digest"]
+    assert (done.stdout, done.stderr) == (f"registry.lab:5000/tiny:1 {digest}\n" * 2, "")
+    assert lab.lab("restart", "registry").returncode == 0
+    look = ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{where}/tiny:1"]
+    trusting = ["--cert-dir", str(lab.directory / "registry")]
+    assert lab.run(*look, *trusting).stdout == f"{digest}\n"
+    assert "x509: certificate signed by unknown authority" in lab.run(*look).stderr
 
 
 def test_more_nodes_can_be_added(lab: World) -> None:

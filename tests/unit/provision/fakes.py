@@ -1,13 +1,14 @@
 """Fakes with state for the seams of provision: a cloud of machines, a clock, a prober."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from provision import node as states
 from provision.images import Image
 from provision.inventory import Machine
+from provision.lease import Lease
 from provision.node import Allocation, Busy, Instance, Node, Refused
 from provision.order import Order
 from provision.ssh import Answer, Probe
@@ -235,6 +236,25 @@ class FakeProber:
         answers = self.answers.setdefault(address, [Answer.NOT_YET, Answer.VERIFIED])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         return Probe(answer=answer, saw=f"saw {answer} at {address} port {port}")
+
+
+class FakeDelivery:
+    """Bring services in so many looks; one batch at a time."""
+
+    def __init__(self, looks: int = 2, **failing: str) -> None:
+        self.looks = looks
+        self.failing = {name.replace("_", "-"): error for name, error in failing.items()}
+        self.batches: list[list[str]] = []
+        self._left = 0
+
+    def ask(self, ready: Sequence[Lease]) -> Mapping[str, str | None]:
+        if self._left:
+            self._left -= 1
+            return {} if self._left else {one: self.failing.get(one) for one in self.batches[-1]}
+        if ready:
+            self.batches.append([one.host_name for one in ready])
+            self._left = self.looks
+        return {}
 
 
 class FakeRegistry:

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from atomic_baremetal.errors import Error
 from provision.cli import fail, provision, refuse_what_comes_later
 
-COMMANDS = ("enroll", "nodes", "list", "show", "ssh", "release", "lab")
+COMMANDS = ("enroll", "nodes", "list", "show", "ssh", "release", "lab", "services")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -48,17 +48,11 @@ def test_wrong_use_is_status_2() -> None:
             "--deploy direct (today's whole-disk deploy) is not built yet (there is iscsi)",
         ),
         ({"via": "nova"}, "--via nova is not built yet (there is ironic)"),
-        (
-            {"services": "x.yaml"},
-            "--services is not built yet (provision the nodes without it)",
-        ),
     ],
 )
 def test_what_comes_later_is_refused_by_name(asked: dict[str, str], error: str) -> None:
     with pytest.raises(Error) as raised:
-        refuse_what_comes_later(
-            **{"deploy": "iscsi", "via": "ironic", "services": None, **asked}  # type: ignore[arg-type]
-        )
+        refuse_what_comes_later(**{"deploy": "iscsi", "via": "ironic", **asked})
     assert str(raised.value) == error
 
 

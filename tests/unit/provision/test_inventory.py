@@ -24,6 +24,7 @@ nodes:
     macs: ["52:54:00:AB:CD:EF"]
     address: 192.0.2.107
     ssh_port: 2022
+    labels: {zone: a}
     automated_clean: false
     description: beside the door
 """)
@@ -37,7 +38,7 @@ nodes:
         interfaces={"boot": "ipxe-netboot", "deploy": "iscsi"},
         properties={"cpu_arch": "x86_64"},
         macs=("52:54:00:ab:cd:ef",),
-        extra={"address": "192.0.2.107", "ssh_port": 2022},
+        extra={"address": "192.0.2.107", "ssh_port": 2022, "labels": {"zone": "a"}},
         automated_clean=False,
         description="beside the door",
     )
@@ -74,8 +75,8 @@ def node(**changes: Any) -> dict[str, Any]:
         (
             node(xyz=1),
             "i: node 1 (a): unknown key 'xyz' (known are: name, driver, resource_class, "
-            "driver_info, interfaces, properties, macs, address, ssh_port, automated_clean, "
-            "description)",
+            "driver_info, interfaces, properties, macs, address, ssh_port, labels, "
+            "automated_clean, description)",
         ),
         (
             node(interfaces={"boost": "x"}),
@@ -96,6 +97,10 @@ def node(**changes: Any) -> dict[str, Any]:
             node(driver_info={"password": {"file": "x"}}),
             "i: node 1 (a): driver_info password: cannot read /nowhere/x: No such file or "
             "directory",
+        ),
+        (
+            node(labels={"rack": 7}),
+            "i: node 1 (a): labels: 'rack': 7 is not text (put it in quotes)",
         ),
         (node(ssh_port="22"), "i: node 1 (a): 'ssh_port' is not a number: '22'"),
         (node(ssh_port=True), "i: node 1 (a): 'ssh_port' is not a number: True"),

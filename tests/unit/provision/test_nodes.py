@@ -16,7 +16,7 @@ from provision.lease import Lease, NoFreeNode, TakenOtherwise, plan
 from provision.node import Busy, Refused
 from provision.order import Order
 from provision.ssh import Answer
-from tests.unit.provision.fakes import FakeClock, FakeCloud, FakeProber, order
+from tests.unit.provision.fakes import FakeClock, FakeCloud, FakeDelivery, FakeProber, order
 
 
 class Stage:
@@ -28,6 +28,7 @@ class Stage:
         self.prober = FakeProber()
         self.known_hosts = KnownHosts(directory / "known_hosts")
         self.directory = directory
+        self.delivery: FakeDelivery | None = None
 
     def provision(
         self, wanted: Order, *, wait_s: float | None = 600, keep: bool = False
@@ -39,6 +40,7 @@ class Stage:
             prober=self.prober,
             clock=self.clock,
             run=self.run,
+            delivery=self.delivery,
         )
         return story.provision(wanted, tools, wait_s=wait_s, keep_on_failure=keep)
 
@@ -419,3 +421,45 @@ def test_a_plan_changes_nothing(stage: Callable[..., Stage]) -> None:
     ]
     assert not here.cloud.allocations
     assert set(here.cloud.asked) == {"nodes", "allocation"}
+
+
+def test_services_come_after_ssh_and_before_done(stage: Callable[..., Stage]) -> None:
+    here = stage("node-1", "node-2")
+    here.delivery = FakeDelivery()
+    here.prober = FakeProber(**{"192_0_2_12": [Answer.NOT_YET] * 3 + [Answer.VERIFIED]})
+    leases = here.provision(order("a", "b"))
+    assert summary(leases) == [("a", "done", None), ("b", "done", None)]
+    assert here.phases("a")[-3:] == ["ssh", "services", "done"]
+    # one that is ready does not wait for one that is not
+    assert here.delivery.batches == [["a"], ["b"]]
+
+
+def test_a_host_whose_services_fail_has_failed(stage: Callable[..., Stage]) -> None:
+    here = stage("node-1", "node-2")
+    here.delivery = FakeDelivery(b="services: db: it did not come up")
+    leases = here.provision(order("a", "b"))
+    assert summary(leases) == [
+        ("a", "done", None),
+        ("b", "failed", "services: db: it did not come up"),
+    ]
+    assert here.phases("b")[-3:] == ["services", "failed", "released"]
+    assert [one.name for one in here.cloud.allocations.values()] == ["a"]
+
+
+def test_a_host_whose_services_fail_can_be_kept(stage: Callable[..., Stage]) -> None:
+    here = stage("node-1")
+    here.delivery = FakeDelivery(a="services: db: it did not come up")
+    assert summary(here.provision(order("a"), keep=True))[0][1] == "failed"
+    assert here.cloud.state("node-1") == "active"
+    here.delivery = FakeDelivery()
+    assert summary(here.provision(order("a"))) == [("a", "done", None)]
+
+
+def test_services_count_into_the_limit(stage: Callable[..., Stage]) -> None:
+    here = stage("node-1")
+    here.delivery = FakeDelivery(looks=1000)
+    (one,) = here.provision(order("a"), wait_s=90)
+    assert one.error == (
+        "not ready within 90 seconds; phase services, node node-1; last seen: its services were "
+        "not done"
+    )

@@ -107,6 +107,25 @@ def test_dhcp_gives_each_machine_its_address_and_no_other_address_to_anybody() -
     ]
 
 
+def test_the_lab_knows_its_registry_by_name_and_asks_nobody_for_others() -> None:
+    lines = rendered("dnsmasq.conf").splitlines()
+    assert "host-record=registry.lab,192.168.99.1" in lines
+    assert "dhcp-option=6,192.168.99.1" in lines
+    assert {"local=/#/", "no-resolv", "no-hosts"} < set(lines)
+
+
+def test_the_registry_listens_with_tls_and_keeps_all_in_the_labs_directory() -> None:
+    registry = yaml.safe_load(rendered("registry.yml"))
+    assert registry["http"] == {
+        "addr": "192.168.99.1:5000",
+        "tls": {
+            "certificate": f"{DIRECTORY}/registry/tls/service.crt",
+            "key": f"{DIRECTORY}/registry/tls/service.key",
+        },
+    }
+    assert registry["storage"]["filesystem"]["rootdirectory"] == f"{DIRECTORY}/registry/store"
+
+
 def test_the_redfish_emulator_shows_only_its_own_machines(tmp_path: Path) -> None:
     path = tmp_path / "sushy.conf"
     path.write_text(rendered("sushy.conf"))
