@@ -6,8 +6,6 @@ the format counts for nothing. oslo.utils' inspector says which format it is and
 knows of; `imgprep.headers` checks the rest. A few megabytes are read at most, and nothing is run.
 """
 
-import hashlib
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -202,24 +200,4 @@ def _refuse_absurd_size(image: Path, size: int) -> None:
     if size == 0 or size > VIRTUAL_SIZE_LIMIT_BYTES:
         raise ImageError(
             f"{image} claims to be a disk of {size} bytes", hint="at most 8 TiB are believed"
-        )
-
-
-def verify_checksum(image: Path, wanted: str) -> None:
-    """Compare an image file with a published checksum.
-
-    :param wanted: `ALGO:HEX`, as in `sha256:9f86...`.
-    :raises ImageError: not of that form, an algorithm that is unknown here, or another content.
-    """
-    algorithm, _, value = wanted.partition(":")
-    algorithm, value = algorithm.lower(), value.strip().lower()
-    if algorithm not in ("sha256", "sha384", "sha512") or not re.fullmatch("[0-9a-f]+", value):
-        raise ImageError(
-            f"not a checksum: {wanted!r}", hint="ALGO:HEX, with sha256, sha384 or sha512"
-        )
-    with image.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found != value:
-        raise ImageError(
-            f"{image} has another checksum: {algorithm}:{found}", hint=f"wanted {algorithm}:{value}"
         )
