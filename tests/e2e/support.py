@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,15 @@ def say(text: str) -> None:
 
 
 def run(
-    *argv: str | Path, timeout_s: float = 120, ok: bool = True
+    *argv: str | Path,
+    timeout_s: float = 120,
+    ok: bool = True,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the environment in the lab's world; stderr is shown, stdout returned."""
+    """Run a command of the environment in the lab's world; stderr is shown, stdout returned.
+
+    :param env: variables beside this process's own.
+    """
     words = [str(word) for word in argv]
     program = BIN / words[0]
     began = time.monotonic()
@@ -32,6 +39,7 @@ def run(
         capture_output=True,
         text=True,
         timeout=timeout_s,
+        env={**os.environ, **(env or {})},
     )
     say(f"{' '.join(words)[:150]}: status {done.returncode}, {time.monotonic() - began:.1f} s")
     if done.stderr:
