@@ -14,8 +14,9 @@ from atomic_baremetal.errors import Error
 from provision.known_hosts import KnownHosts
 from provision.lease import Lease
 from provision.node import ACTIVE, BareMetal, Node
-from provision.services import apply, compose, reach, registries
+from provision.services import apply, reach, registries
 from provision.services.converge import Result
+from provision.services.file import compose
 from provision.services.hosts import Cloud, Target
 from provision.services.model import Project, Registry
 from provision.services.site import DEFAULT_WAIT_S, Site, look

@@ -15,7 +15,7 @@ import pytest
 
 from atomic_baremetal import paths
 from provision.lab import apt_sources
-from provision.services import unit_file
+from provision.services.unit import unit_file
 
 RELEASE = "trixie"
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"

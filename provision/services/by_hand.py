@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from atomic_baremetal.errors import Error
-from provision.services import images, plan, render, state
+from provision.services import images, plan, state
 from provision.services.converge import Convergence, Result
 from provision.services.host import Observed, OnNode
 from provision.services.plan import Action, Change
 from provision.services.site import Site, look_at_all
 from provision.services.state import State
+from provision.services.unit import render
 
 
 class NotThere(Error):

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from atomic_baremetal.errors import Error
-from provision.services import images, plan, render
+from provision.services import images, plan
 from provision.services.host import Observed
 from provision.services.order import Step
 from provision.services.plan import Change
-from provision.services.render import Rendered
 from provision.services.site import Site
+from provision.services.unit import render
+from provision.services.unit.render import Rendered
 
 
 def draft(

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from atomic_baremetal.errors import Error
-from provision.services import parallel, plan, render
+from provision.services import parallel, plan
 from provision.services.host import Host, Image, Observed
 from provision.services.order import Step
 from provision.services.plan import Change
 from provision.services.site import Site
+from provision.services.unit import render
 
 LOG = logging.getLogger(__name__)
 DIGEST = re.compile(

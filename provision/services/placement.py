@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from atomic_baremetal.errors import Error
-from provision.services import values
+from provision.services.file import values
 from provision.services.model import Port, Project, Service
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from atomic_baremetal.errors import Error
-from provision.services import render, state
+from provision.services import state
 from provision.services.host import Container, Observed, OnNode
 from provision.services.model import Project
-from provision.services.render import Rendered
 from provision.services.state import State
+from provision.services.unit import render
+from provision.services.unit.render import Rendered
 
 USER = "user of its image"
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from atomic_baremetal.errors import Error
-from provision.services import compose, hosts, placement
+from provision.services import hosts, placement
+from provision.services.file import compose
 from provision.services.hosts import Cloud, Target
 from provision.services.model import Project, Registry
+from provision.services.node.ssh_host import SshHost
 from provision.services.site import AT_ONCE, DEFAULT_WAIT_S, Site
-from provision.services.ssh_host import SshHost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

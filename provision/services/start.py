@@ -4,12 +4,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from provision.services import images, render
+from provision.services import images
 from provision.services.host import Host, HostError, Install, Outcome
 from provision.services.order import Step
 from provision.services.plan import Action, Change
 from provision.services.site import Site
 from provision.services.state import State
+from provision.services.unit import render
 from provision.services.watch import Watch
 
 LOG = logging.getLogger(__name__)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atomic_baremetal.errors import Error
-from provision.services import parallel, render, state
+from provision.services import parallel, state
 from provision.services.apply import look_only
 from provision.services.host import Container, Host, Observed, OnNode
 from provision.services.plan import Action, Change
 from provision.services.site import Site, look
 from provision.services.state import State
+from provision.services.unit import render
 
 ANY = "any"  # to ask for projects, one has to be named
 

@@ -14,13 +14,24 @@ ROOMS = (  # the longest name that fits is a module's room
     "provision.driver",
     "provision.lab",
     "provision.services",
+    "provision.services.file",
+    "provision.services.node",
+    "provision.services.unit",
 )
 # Each room may import these of ours. What runs in somebody else's process imports none of them.
 MAY_IMPORT = {
     "atomic_baremetal": set(),
     "imgprep": {"atomic_baremetal"},
     "provision": {"atomic_baremetal"},
-    "provision.services": {"atomic_baremetal"},
+    "provision.services": {
+        "atomic_baremetal",
+        "provision.services.file",
+        "provision.services.node",
+        "provision.services.unit",
+    },
+    "provision.services.file": {"provision.services", "atomic_baremetal"},
+    "provision.services.node": {"provision.services", "atomic_baremetal"},
+    "provision.services.unit": {"provision.services", "atomic_baremetal"},
     "provision.agent": set(),
     "provision.driver": set(),
     "provision.lab": {"atomic_baremetal"},
@@ -30,6 +41,7 @@ EXCEPTIONS = {
     ("provision.cli", "provision.lab"),
     ("provision.cli", "provision.services"),
     ("provision.deployed", "provision.services"),
+    ("provision.deployed", "provision.services.file"),
 }
 # Libraries that belong to one adapter, or to the process that a room runs in.
 ONLY_IN = {

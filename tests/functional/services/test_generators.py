@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from provision.services import podman, render, systemd_unit
-from provision.services.differences import run_of
 from provision.services.model import Healthcheck, Mount, MountKind, Project, Service
-from provision.services.podman import Option
+from provision.services.unit import podman, render, systemd_unit
+from provision.services.unit.differences import run_of
+from provision.services.unit.podman import Option
 from tests import quadlet as real
 from tests.hostile_strings import STRINGS
 from tests.services_sample import KEYSTONE, PINNED, PROJECT, VERSIONS
 
-GOLDEN = Path(__file__).parents[2] / "unit" / "provision" / "services" / "golden"
+GOLDEN = Path(__file__).parents[2] / "unit" / "provision" / "services" / "unit" / "golden"
 PLAIN = sorted(GOLDEN.glob("4.3/*.service"))
 QUADLETS = sorted(GOLDEN.glob("*/*.container"))
 SHORT = {"-v": "--volume", "-w": "--workdir"}  # as one Quadlet or other writes them
-EARLIER = {"ReadOnly", "User"}  # which every Quadlet knows; see provision.services.podman
+EARLIER = {"ReadOnly", "User"}  # which every Quadlet knows; see provision.services.unit.podman
 WITHOUT_CRLF = tuple(one for one in STRINGS if "\r\n" not in one)
 
 
@@ -163,7 +163,7 @@ def test_hostile_strings_pass_quadlet(program: Path, version: podman.Version) ->
     ("lost", "written"), [('""', "b"), ('";"', "b ; c"), ('"\\u0080"', 'b "\\x80" c')]
 )
 def test_quadlet_still_loses_what_we_carry_past_it(program: Path, lost: str, written: str) -> None:
-    """Once it does not, the variables of provision.services.quadlet can go."""
+    """Once it does not, the variables of provision.services.unit.quadlet can go."""
     image = f"registry.lab:5000/a@sha256:{'0' * 64}"
     unit = real.generate(program, "a", f"[Container]\nImage={image}\nExec=b {lost} c\n")
     (line,) = (one for one in unit.splitlines() if one.startswith("ExecStart="))

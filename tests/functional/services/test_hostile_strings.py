@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from provision.services import podman, render
 from provision.services.model import Healthcheck, Mount, MountKind, NetworkMode, Project, Service
-from provision.services.systemd_unit import PODMAN
+from provision.services.unit import podman, render
+from provision.services.unit.systemd_unit import PODMAN
 from tests import quadlet, standin
 from tests.hostile_strings import STRINGS
 from tests.standin import Host
@@ -26,7 +26,7 @@ cat > /root/tiny.tar && podman load -q -i /root/tiny.tar && podman tag $(podman 
 DIGEST = f"registry.lab:5000/tiny@sha256:{'0' * 64}"
 VARIABLES = tuple(
     (f"V{number}", one) for number, one in enumerate(STRINGS) if "\r\n" not in one
-)  # the others are refused: tests/unit/provision/services/test_render.py
+)  # the others are refused: tests/unit/provision/services/unit/test_render.py
 LABELS = tuple((f"l{number}", one) for number, one in enumerate(STRINGS))
 # names of directories: short enough, no slash, and not what podman refuses
 NAMES = tuple(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from provision.services import outcome
-from provision.services.delivery import pack
 from provision.services.host import Install
-from tests.unit.provision.services.node_scripts import Done, Node
+from provision.services.node import outcome
+from provision.services.node.delivery import pack
+from tests.unit.provision.services.node.node_scripts import Done, Node
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the scripts are for root")
 SECRET = "p-password-0123456789abcdef"

@@ -16,10 +16,10 @@ import paramiko
 import pytest
 
 from provision.keys import new_host_key
-from provision.services import ssh_host
 from provision.services.host import FileState, HostError, Install, Observed, OnNode
 from provision.services.model import Registry
-from provision.services.ssh_host import SshHost
+from provision.services.node import ssh_host
+from provision.services.node.ssh_host import SshHost
 from tests import standin
 from tests.standin import Host, Hosts
 from tests.standin import Registry as LabRegistry

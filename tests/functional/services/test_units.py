@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from provision.services import render
 from provision.services.model import (
     Condition,
     Dependency,
@@ -19,6 +18,7 @@ from provision.services.model import (
     Project,
     Service,
 )
+from provision.services.unit import render
 from tests import standin
 from tests.standin import Host
 

@@ -13,9 +13,9 @@ from provision.known_hosts import KnownHosts
 from provision.lease import Lease
 from provision.node import ACTIVE
 from provision.services import reach
+from provision.services.file.problems import FileError
 from provision.services.host import HostError
 from provision.services.hosts import Target
-from provision.services.problems import FileError
 from tests.unit.provision.fakes import FakeCloud
 from tests.unit.provision.services.fakes import FILE, Stage
 

@@ -7,8 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from provision.services import compose, placement, render
+from provision.services import placement
 from provision.services.converge import Result
+from provision.services.file import compose
 from provision.services.host import (
     Container,
     FileState,
@@ -22,6 +23,7 @@ from provision.services.host import (
 from provision.services.model import Project, Registry
 from provision.services.plan import Action
 from provision.services.site import Site
+from provision.services.unit import render
 
 IDS = itertools.count(1)
 FILE = """

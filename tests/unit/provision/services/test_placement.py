@@ -4,7 +4,7 @@ import pytest
 
 from provision.services.model import Project
 from provision.services.placement import Place, PlacementError, place
-from tests.unit.provision.services.loading import load
+from tests.unit.provision.services.file.loading import load
 
 HOSTS = (
     Place(name="ctl-1", labels={"zone": "a", "disk": "ssd"}),

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from provision.services import plan, render, state
+from provision.services import plan, state
 from provision.services.host import Container, FileState, Observed, OnNode
-from provision.services.render import Rendered
+from provision.services.unit import render
+from provision.services.unit.render import Rendered
 from tests.unit.provision.services.fakes import FILE, digest, project
 
 
@@ -152,7 +153,7 @@ def test_a_secret_that_is_gone(tmp_path: Path) -> None:
     )
     file = tmp_path / "services.yaml"
     file.write_text(text)
-    from provision.services import compose
+    from provision.services.file import compose
 
     loaded = compose.load(file, environ={"KEY": "hush"})
     one = render.render(

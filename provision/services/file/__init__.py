@@ -1,0 +1,1 @@
+"""Read the file of services: a strict subset of Compose."""

@@ -1,0 +1,1 @@
+"""Write a service's systemd unit, plain or for Quadlet, and read it back."""
