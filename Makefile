@@ -29,7 +29,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt bindep.txt setup.py tools/system-
 demo:  ## from nothing to a machine that booted the sample image and answers ssh
 	@tools/demo
 
-test: lint types unit functional  ## everything but the lab's boots, in under five minutes
+test: lint types unit functional  ## everything but the lab's boots
 
 lint: venv
 	$(BIN)/ruff check .
@@ -42,7 +42,7 @@ types: venv
 	$(BIN)/mypy
 
 unit: venv
-	$(PYTEST) tests/unit
+	$(PYTEST) --numprocesses=2 tests/unit
 
 functional: venv
 	$(PYTEST) --numprocesses=2 --dist=loadfile tests/functional
@@ -50,7 +50,7 @@ functional: venv
 fuzz: venv  ## a million inputs, guided by coverage, to each parser that sees an image's bytes
 	nice -n 19 $(BIN)/python -m tests.fuzz.run --inputs 1000000
 
-e2e: venv  ## the lab: conversion, Glance, two deployed nodes, reboots, release
+e2e: venv  ## the lab: conversion, deployed nodes, reboots, release, services on a node
 	$(PYTEST) --capture=no tests/e2e
 
 sample-image: venv  ## build the sample Atomic host image (cached) and link it here
