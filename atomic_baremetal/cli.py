@@ -76,7 +76,9 @@ def main(command: click.Command, *, prog_name: str) -> NoReturn:
     try:
         status = command.main(prog_name=prog_name, standalone_mode=False)
     except Error as error:
-        sys.stderr.write(f"{prog_name}: {output.escaped(str(error))}\n")
+        # indented: a line of ours cannot be had by putting its beginning into a name
+        said = "\n    ".join(map(output.escaped, error.lines))
+        sys.stderr.write(f"{prog_name}: {said}\n")
         sys.exit(1)
     except click.Abort:
         sys.stderr.write(f"{prog_name}: interrupted\n")

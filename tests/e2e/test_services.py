@@ -195,15 +195,15 @@ def test_a_guest_survives_the_upgrade_of_its_libvirtd(
     """The seeds' demonstration: a super-privileged container, host network and process table."""
     site("apply", "libvirt.yaml")
     shell(NODE, f"{VIRSH} create /dev/stdin <<'XML'\n{GUEST}XML")
-    process = shell(NODE, "pgrep -f 'guest=guest'")
+    process = shell(NODE, "pgrep -f '[g]uest=guest'")
     before = containers(shell)
     site.edit("libvirt.yaml", "/libvirt:1", "/libvirt:2")
     site("upgrade", "libvirt.yaml")
     assert containers(shell)["compute-libvirt"] != before["compute-libvirt"]
-    assert shell(NODE, "pgrep -f 'guest=guest'") == process
+    assert shell(NODE, "pgrep -f '[g]uest=guest'") == process
     assert shell(NODE, f"{VIRSH} domstate guest") == "running"
     shell(NODE, f"{VIRSH} suspend guest")
     assert shell(NODE, f"{VIRSH} domstate guest") == "paused"
     shell(NODE, f"{VIRSH} destroy guest")
-    assert shell(NODE, "pgrep -f 'guest=guest' || echo gone") == "gone"
+    assert shell(NODE, "pgrep -f '[g]uest=guest' || echo gone") == "gone"
     say("the guest lived through the upgrade, and its new libvirtd ended it")

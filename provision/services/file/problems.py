@@ -57,14 +57,14 @@ class Problems:
         found = sorted(self._found.values(), key=lambda one: one.line)
         if not found:
             return
-        if len(found) == 1:
-            raise FileError(self._located(found[0]), hint=found[0].hint)
-        lines = [
-            self._located(one) + (f" ({one.hint})" if one.hint else "") for one in found[:MOST]
+        first, *others = found
+        further = [
+            self._located(one) + (f" ({one.hint})" if one.hint else "")
+            for one in others[: MOST - 1]
         ]
         if len(found) > MOST:
-            lines.append(f"{self.path}: and {len(found) - MOST} more")
-        raise FileError("\n".join(lines))
+            further.append(f"{self.path}: and {len(found) - MOST} more")
+        raise FileError(self._located(first), hint=first.hint, further=further)
 
     def _located(self, problem: Problem) -> str:
         return f"{self.path}:{problem.line}: {problem.what}"

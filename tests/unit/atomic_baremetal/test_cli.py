@@ -14,17 +14,17 @@ ESCAPED = r"a\x1b]0;title\x07\x1b[2J\rb\u202ec\x9b31m"
 
 @click.command()
 def failing() -> None:
-    raise Error(f"cannot read {HOSTILE}\nimgprep: done", hint=HOSTILE)
+    raise Error(f"cannot read {HOSTILE}\nimgprep: done", hint=HOSTILE, further=[HOSTILE])
 
 
-def test_an_error_is_one_line_without_control_characters(
+def test_an_error_has_no_control_characters_and_no_lines_but_ours(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["imgprep"])
     with pytest.raises(SystemExit) as end:
         cli.main(failing, prog_name="imgprep")
     assert end.value.code == 1
-    said = f"imgprep: cannot read {ESCAPED}\\nimgprep: done ({ESCAPED})\n"
+    said = f"imgprep: cannot read {ESCAPED}\\nimgprep: done ({ESCAPED})\n    {ESCAPED}\n"
     assert capfd.readouterr().err == said
 
 

@@ -27,6 +27,7 @@ def load(
             return compose.load(path, environ=environ or {})
         except compose.FileError as error:
             error.message = error.message.replace(f"{directory}/", "")
+            error.further = tuple(one.replace(f"{directory}/", "") for one in error.further)
             raise
 
 

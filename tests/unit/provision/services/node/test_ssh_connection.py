@@ -86,14 +86,17 @@ class Server(paramiko.ServerInterface):
             while True:
                 connection, _ = listener.accept()
                 self.connections += 1
-                transport = paramiko.Transport(connection)
-                transport.banner_timeout = 10
-                transport.set_log_channel("provision.services.node.ssh_connection.transport")
-                for key in HOST_KEYS.values():
-                    transport.add_server_key(key)
-                with contextlib.suppress(paramiko.SSHException, EOFError):
-                    transport.start_server(server=self)
-                self.transports.append(transport)
+                # in a thread of its own: one that went away must not keep the next one waiting
+                threading.Thread(target=self.welcome, args=(connection,), daemon=True).start()
+
+    def welcome(self, connection: socket.socket) -> None:
+        transport = paramiko.Transport(connection)
+        self.transports.append(transport)
+        transport.set_log_channel("provision.services.node.ssh_connection.transport")
+        for key in HOST_KEYS.values():
+            transport.add_server_key(key)
+        with contextlib.suppress(paramiko.SSHException, EOFError):
+            transport.start_server(server=self)
 
 
 @pytest.fixture
