@@ -95,7 +95,7 @@ class Server(paramiko.ServerInterface):
         transport.set_log_channel("provision.services.node.ssh_connection.transport")
         for key in HOST_KEYS.values():
             transport.add_server_key(key)
-        with contextlib.suppress(paramiko.SSHException, EOFError):
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             transport.start_server(server=self)
 
 
