@@ -1,7 +1,6 @@
 """Make small Debian root file systems with mmdebstrap, from where this machine's apt gets its own.
 
-What comes out names none of this machine's: its sources are Debian's servers, its package lists and
-caches are empty.
+What comes out names none of this machine's: its sources, package lists and caches are empty.
 """
 
 import os
@@ -15,11 +14,6 @@ from provision.lab import apt_sources, dib
 RELEASE = "bookworm"
 SUITES = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")
 LIMIT_S = 900.0
-SERVERS = {
-    RELEASE: "http://deb.debian.org/debian",
-    f"{RELEASE}-updates": "http://deb.debian.org/debian",
-    f"{RELEASE}-security": "http://deb.debian.org/debian-security",
-}
 # Documentation, other languages and what editors and menus want: a container reads none of it.
 LEFT_OUT = (
     "/usr/share/doc/*",
@@ -62,12 +56,22 @@ def bootstrap(
 
 
 def machine_sources() -> list[str]:
-    """Return lines of sources.list(5): where this machine's apt gets packages of the release."""
+    """Return lines of sources.list(5): where this machine's apt gets packages of the release.
+
+    :raises Error: from nowhere on the web.
+    """
     machine = apt_sources.read()
-    return [
-        f"deb {apt_sources.archive_of(machine, suite) or server} {suite} main"
-        for suite, server in SERVERS.items()
+    found = [
+        f"deb {archive} {suite} main"
+        for suite in SUITES
+        if (archive := apt_sources.archive_of(machine, suite)) is not None
     ]
+    if not found:
+        raise Error(
+            f"this machine's apt has no archive of {RELEASE} on the web",
+            hint="see /etc/apt/sources.list.d",
+        )
+    return found
 
 
 def run_inside(root: Path, *argv: str, timeout_s: float = 60) -> str:
@@ -90,8 +94,7 @@ def write_inside(root: Path, name: str, text: str, *, mode: int = 0o644) -> None
 
 def _forget_this_machine(root: Path) -> None:
     """Take out what mmdebstrap copied from here, and what must not be the same on two machines."""
-    sources = "".join(f"deb {server} {suite} main\n" for suite, server in SERVERS.items())
-    write_inside(root, "/etc/apt/sources.list", sources)
+    write_inside(root, "/etc/apt/sources.list", "")
     write_inside(root, "/etc/hostname", "localhost\n")
     for name in ("etc/resolv.conf", "var/log/apt/term.log", "var/log/apt/history.log"):
         (root / name).unlink(missing_ok=True)
