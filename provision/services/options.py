@@ -22,6 +22,54 @@ def speak_up(_: click.Context, __: click.Parameter, verbose: bool) -> None:
         logging.getLogger("provision").setLevel(logging.DEBUG)
 
 
+HOST_OPTIONS = (  # the last one is shown first
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=speak_up,
+        help="Say also how: as before `services`.",
+    ),
+    click.option(
+        "--parallel",
+        type=click.IntRange(1),
+        default=10,
+        show_default=True,
+        metavar="N",
+        help="How many nodes are asked at once.",
+    ),
+    click.option(
+        "--registry-ca",
+        multiple=True,
+        metavar="HOST:PORT=FILE",
+        help="Certificates (PEM) to trust for a registry, beside the file's.",
+    ),
+    click.option(
+        "-i",
+        "--identity",
+        type=click.Path(path_type=Path),
+        metavar="KEY",
+        help="Private key to log in with. [default: as ssh]",
+    ),
+    click.option(
+        "--ssh-user", default="root", show_default=True, metavar="USER", help="Log in as."
+    ),
+    click.option(
+        "--hosts",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The hosts there are. [default: the cloud's deployed nodes]",
+    ),
+    click.option(
+        "--on",
+        multiple=True,
+        metavar="PATTERN",
+        help="Only hosts named so; !PATTERN leaves out. [default: all]",
+    ),
+)
+
+
 def on_hosts(command: F) -> F:
     """Add the options that choose and reach hosts; the command gets `reach`, a mapping."""
     names = ("on", "hosts", "ssh_user", "identity", "registry_ca", "parallel")
@@ -34,52 +82,7 @@ def on_hosts(command: F) -> F:
     collected.__name__ = command.__name__
     collected.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     found: Any = collected
-    for option in (
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            expose_value=False,
-            callback=speak_up,
-            help="Say also how: as before `services`.",
-        ),
-        click.option(
-            "--parallel",
-            type=click.IntRange(1),
-            default=10,
-            show_default=True,
-            metavar="N",
-            help="How many nodes are asked at once.",
-        ),
-        click.option(
-            "--registry-ca",
-            multiple=True,
-            metavar="HOST:PORT=FILE",
-            help="Certificates (PEM) to trust for a registry, beside the file's.",
-        ),
-        click.option(
-            "-i",
-            "--identity",
-            type=click.Path(path_type=Path),
-            metavar="KEY",
-            help="Private key to log in with. [default: as ssh]",
-        ),
-        click.option(
-            "--ssh-user", default="root", show_default=True, metavar="USER", help="Log in as."
-        ),
-        click.option(
-            "--hosts",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="The hosts there are. [default: the cloud's deployed nodes]",
-        ),
-        click.option(
-            "--on",
-            multiple=True,
-            metavar="PATTERN",
-            help="Only hosts named so; !PATTERN leaves out. [default: all]",
-        ),
-    ):
+    for option in HOST_OPTIONS:
         found = option(found)
     return found  # type: ignore[no-any-return]
 
