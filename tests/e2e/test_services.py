@@ -185,7 +185,13 @@ def test_services_come_back_from_a_reboot_without_the_registry(
         wait_for("a token", lambda: token(address, site.password), timeout_s=BOOT_S, interval_s=10)
     finally:
         run("provision", "lab", "up", timeout_s=300)
-    assert {one["state"] for one in site.status().values()} == {"healthy"}
+    # the token may come before the next health check
+    wait_for(
+        "healthy services",
+        lambda: {one["state"] for one in site.status().values()} == {"healthy"},
+        timeout_s=BOOT_S,
+        interval_s=5,
+    )
 
 
 def test_a_guest_survives_the_upgrade_of_its_libvirtd(

@@ -1,6 +1,8 @@
 """Kill conversions at chosen points, run them again, and look for what is lost or left.
 
-python -m tests.functional.imgprep.killing IMAGE [TIMES]     all points, so often each
+python -m tests.functional.imgprep.killing IMAGE [TIMES]     all points, so often each; 3 by default
+
+Each kill is followed by a run of its own to the end.
 """
 
 import os
@@ -10,7 +12,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -167,17 +168,17 @@ def old_bundle(like: Bundle, out: Path) -> Bundle:
 
 def main() -> None:
     image = Path(sys.argv[1]).absolute()
-    times, chain = (int(word) for word in (*sys.argv[2:], "3", "1")[:2])
+    times = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     work = Path(f"killing-{os.getpid()}").absolute()
     (work / "first").mkdir(parents=True)
     first = run_again(image, Place(home=work / "first", before=None))
     wrong = 0
-    for turn, at in product(range(times), range(0, len(POINTS), chain)):
+    for turn, (at, point) in product(range(times), enumerate(POINTS)):
         home = work / f"{at}-{turn}"
         home.mkdir()
         # every other time there is a bundle already, which must not be lost
         before = old_bundle(first, home / "out") if turn % 2 else None
-        wrong += not is_as_wanted(POINTS[at : at + chain], image, Place(home=home, before=before))
+        wrong += not is_as_wanted(point, image, Place(home=home, before=before))
         shutil.rmtree(home)
         shutil.rmtree(home.with_suffix(".tmp"), ignore_errors=True)
     print(f"{len(POINTS)} points, {times} times each: {wrong} wrong", flush=True)
@@ -185,20 +186,20 @@ def main() -> None:
     sys.exit(wrong > 0)
 
 
-def is_as_wanted(points: Sequence[str], image: Path, place: Place) -> bool:
-    """Kill at one point after the other, then run to the end; say how that went."""
-    there, verdict = sockets(), "ok"
-    for point in points:
-        began = time.monotonic()
-        try:
-            kill_at(point, image, place)
-            if point == points[-1]:
-                made = run_again(image, place)
-                assert made.manifest.kernel_cmdline != "root=old"
-                assert not (left := left_since(there)), left
-        except AssertionError as error:
-            verdict = f"WRONG: {error}"
-        print(f"{point:60} {time.monotonic() - began:5.1f} s {verdict}", flush=True)
+def is_as_wanted(point: str, image: Path, place: Place) -> bool:
+    """Kill at one point, then run to the end; say how that went."""
+    there, verdict, began = sockets(), "ok", time.monotonic()
+    killed = began
+    try:
+        kill_at(point, image, place)
+        killed = time.monotonic()
+        made = run_again(image, place)
+        assert made.manifest.kernel_cmdline != "root=old"
+        assert not (left := left_since(there)), left
+    except AssertionError as error:
+        verdict = f"WRONG: {error}"
+    ended = time.monotonic()
+    print(f"{point:60} {killed - began:5.1f} s + {ended - killed:4.1f} s {verdict}", flush=True)
     return verdict == "ok"
 
 
