@@ -60,7 +60,7 @@ def _remembered() -> Accelerator | None:
 def _probed() -> Accelerator:
     LOG.info("trying KVM once ...")
     try:
-        command.run(sys.executable, "-m", "imgprep.appliance", timeout_s=PROBE_S)
+        command.run(sys.executable, "-m", "imgprep.session", timeout_s=PROBE_S)
     except CommandError as error:
         LOG.debug("KVM does not work here: %s", error)
         verdict = Accelerator.TCG

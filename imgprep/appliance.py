@@ -1,29 +1,21 @@
 """Open file systems of an image inside libguestfs' appliance, a small virtual machine of its own.
 
-No kernel of this host ever mounts what an image holds. The only module that imports guestfs.
+No kernel of this host ever mounts what an image holds. `imgprep.session` launches the appliance.
 """
 
-import logging
-import os
 import stat
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atomic_baremetal.errors import Error
-from imgprep import unpacked_kernel, workplace
-from imgprep.accelerator import Accelerator, accelerator
 from imgprep.drive import Drive
 from imgprep.layout import Content, Partition, Volume, content_of
 from imgprep.luks import Key
 from imgprep.machine import Machine
 from imgprep.precheck import ImageError
 
-LOG = logging.getLogger(__name__)
-DISKS = [f"/dev/sd{letter}" for letter in "abcdefghijklmnopqrstuvwxy"]  # z is the appliance's own
 SUBVOLUMES_LIMIT = 100
 NO_END, NO_NAME = "Too many levels of symbolic links", "File name too long"
 PREAD_BYTES = 2 << 20
@@ -35,7 +27,7 @@ class MountError(ImageError):
 
 
 class Appliance:
-    """One disk of a launched appliance. Get one from :func:`launched`."""
+    """One disk of a launched appliance. Get one from :func:`imgprep.session.launched`."""
 
     def __init__(
         self, machine: Machine, handle: Any, drive: Drive, disk: str, *, alone: bool
@@ -324,113 +316,3 @@ class Appliance:
 def _group(path: str) -> str:
     """Return the volume group in a logical volume's name, /dev/GROUP/VOLUME."""
     return path.removeprefix("/dev/").partition("/")[0]
-
-
-@contextmanager
-def launched(overlay: Path) -> Iterator[Appliance]:
-    """Run an appliance on a qcow2 file, and end it in any case.
-
-    :param overlay: it will be written to.
-    :raises ImageError: the appliance does not come up, or fails at its end.
-    """
-    with session([Drive.of(overlay)]) as [appliance]:
-        yield appliance
-
-
-@contextmanager
-def session(drives: Sequence[Drive]) -> Iterator[list[Appliance]]:
-    """Run one appliance on several disks, and end it in any case; work on one disk after the other.
-
-    :raises ImageError: too many, the appliance does not come up, or fails at its end.
-    """
-    if len(drives) > len(DISKS):
-        raise ImageError(f"one appliance takes {len(DISKS)} disks, not {len(drives)}")
-    accelerator_ = accelerator()
-    with workplace.temporary() as scratch, ThreadPoolExecutor(1) as pool:
-        machine = Machine(pool)
-        handle = _up(machine, accelerator_, drives, scratch)
-        try:
-            alone = len(drives) == 1
-            yield [
-                Appliance(machine, handle, drive, disk, alone=alone)
-                for drive, disk in zip(drives, DISKS, strict=False)
-            ]
-            machine.call(handle.shutdown)
-        finally:
-            machine.close(handle)
-
-
-def _up(
-    machine: Machine, accelerator_: Accelerator | None, drives: Sequence[Drive], scratch: Path
-) -> Any:
-    """Launch an appliance on disks and return its handle, which the caller closes."""
-    settings = os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "")
-    emulated = accelerator_ is Accelerator.TCG or "force_tcg" in settings
-    unpacked = emulated and "LIBGUESTFS_HV" not in os.environ
-    while True:
-        handle = machine.call(_handle, accelerator_)
-        try:
-            # what it leaves when we are killed goes with that workplace; those of the images go as
-            # soon as one of them is refused
-            machine.call(handle.set_tmpdir, str(scratch))
-            for drive in drives:
-                machine.call(
-                    handle.add_drive_opts,
-                    str(drive.overlay),
-                    format="qcow2",
-                    cachemode="unsafe",
-                    blocksize=drive.sector_size_bytes,
-                )
-            if unpacked:
-                cached = Path(handle.get_cachedir(), f".guestfs-{os.geteuid()}", "appliance.d")
-                with unpacked_kernel.wrapper(cached / "kernel", handle.get_hv()) as script:
-                    if script is not None:
-                        machine.call(handle.set_hv, str(script))
-                    machine.call(handle.launch)
-            else:
-                machine.call(handle.launch)
-            return handle
-        except ImageError as error:
-            machine.close(handle)
-            if not unpacked:
-                raise
-            LOG.info("once more, with the appliance's own kernel: %s", error)
-            unpacked = False
-        except BaseException:
-            machine.close(handle)
-            raise
-
-
-def _handle(accelerator_: Accelerator | None) -> Any:
-    """Open a handle; None leaves the choice of accelerator to the user's environment."""
-    try:
-        import guestfs
-    except ImportError as error:
-        raise Error(
-            "Python's binding of libguestfs is missing",
-            hint="install python3-guestfs, run make venv",
-        ) from error
-    handle = guestfs.GuestFS(python_return_dict=True)
-    if "LIBGUESTFS_BACKEND" not in os.environ:
-        handle.set_backend("direct")
-    if accelerator_ is Accelerator.TCG:
-        handle.set_backend_setting("force_tcg", "1")
-    if LOG.isEnabledFor(logging.DEBUG):
-        handle.set_event_callback(
-            lambda _event, _handle, text, _array: LOG.debug("appliance: %s", text.rstrip()),
-            guestfs.EVENT_APPLIANCE,
-        )
-    return handle
-
-
-def _probe() -> None:
-    """Launch an appliance with KVM: what the child process that imgprep.accelerator starts does."""
-    handle = _handle(Accelerator.KVM)
-    handle.add_drive_opts("/dev/null", format="raw")
-    handle.launch()
-    handle.shutdown()
-    handle.close()
-
-
-if __name__ == "__main__":
-    _probe()

@@ -16,8 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from atomic_baremetal.errors import Error
-from imgprep import appliance as guest
-from imgprep import base, bundle, overlay, progress
+from imgprep import base, bundle, overlay, progress, session
 from imgprep import inspect as inspection_
 from imgprep import plan as planning
 from imgprep.appliance import Appliance
@@ -44,7 +43,7 @@ def plan(request: Request) -> Plan:
     with (
         overlay.temporary(job.source) as path,
         progress.phase("looking into the image"),
-        guest.launched(path) as appliance,
+        session.launched(path) as appliance,
     ):
         return planning.decide(appliance, job)
 
@@ -64,7 +63,7 @@ def convert(request: Request) -> Bundle:
 
 
 def convert_all(requests: Sequence[Request]) -> list[Bundle | Error]:
-    """Make bundles of several images, in one session of one appliance.
+    """Make bundles of several images, in one session of one appliance; of many, in several.
 
     One that fails does not keep the others from being made. But they share a kernel: an image that
     takes the appliance over can change what is made of the others.
@@ -77,7 +76,10 @@ def convert_all(requests: Sequence[Request]) -> list[Bundle | Error]:
             every.push(work.undo)
             work.attempt(work.check)
             work.attempt(work.prepare, early=number == 0)
-        _session([work for work in works if work.error is None])
+        ready = [work for work in works if work.error is None]
+        most = len(session.DISKS)
+        for at in range(0, len(ready), most):
+            _look(ready[at : at + most])
         for work in works:
             work.attempt(work.finish)
     return [work.result() for work in works]
@@ -220,15 +222,14 @@ class _Work:
         )
 
 
-def _session(works: Sequence[_Work]) -> None:
-    """Do all that needs the appliance, for all images in one session of it."""
-    if not works:
-        return
+def _look(works: Sequence[_Work]) -> None:
+    """Do all that needs the appliance, for all these images in one session of it."""
     try:
-        with progress.phase("starting the appliance"), ExitStack() as session:
-            appliances = session.enter_context(guest.session([work.drive for work in works]))
-            leave = session.pop_all()
-        with leave:
+        with progress.phase("starting the appliance"), ExitStack() as launch:
+            drives = [work.drive for work in works]
+            appliances = launch.enter_context(session.shared(drives))
+            running = launch.pop_all()
+        with running:
             for work, appliance in zip(works, appliances, strict=True):
                 work.attempt(lambda work=work, appliance=appliance: work.look(appliance))
     except Error as error:  # of the appliance itself

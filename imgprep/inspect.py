@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imgprep import appliance as guest
-from imgprep import boot_entries, boot_files, deployment, layout, overlay, progress
+from imgprep import boot_entries, boot_files, deployment, layout, overlay, progress, session
 from imgprep.appliance import Appliance, MountError
 from imgprep.bls import Entry
 from imgprep.deployment import Deployment
@@ -60,7 +59,7 @@ def inspect(source: Source, *, keys: Sequence[Key] = ()) -> Inspection:
     with (
         overlay.temporary(source) as path,
         progress.phase("looking into the image"),
-        guest.launched(path) as appliance,
+        session.launched(path) as appliance,
     ):
         return look(appliance, source, keys=keys)
 

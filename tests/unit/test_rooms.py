@@ -45,7 +45,7 @@ EXCEPTIONS = {
 }
 # Libraries that belong to one adapter, or to the process that a room runs in.
 ONLY_IN = {
-    "guestfs": {"imgprep.appliance"},
+    "guestfs": {"imgprep.session"},
     "ironic": {"provision.driver"},
     "ironic_python_agent": {"provision.agent"},
     "subprocess": {"atomic_baremetal.command", "provision.lab.processes", "provision.ssh"},

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from imgprep import appliance, base, convert
+from imgprep import base, convert
+from imgprep.accelerator import accelerator
 from imgprep.bundle import Bundle
 from imgprep.partition_table import Extent
 from imgprep.precheck import ImageFormat
@@ -156,7 +157,7 @@ def early(
         "older": ("atomic-to-pxe", image, "-o", "older", *older),
         "no-ostree": ("atomic-to-pxe", empty, "-o", "out"),
     }
-    appliance.accelerator()  # one verdict for all
+    accelerator()  # one verdict for all
     with ThreadPoolExecutor(2) as pool:
         started = {}
         for name, arguments in commands.items():

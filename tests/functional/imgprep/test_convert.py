@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imgprep import appliance, qemu_img
+from imgprep import qemu_img, session
 from imgprep.layout import Content, Volume
 from imgprep.precheck import ImageFormat
 from tests.fixtures.make_atomic_image import (
@@ -149,7 +149,7 @@ def test_the_fstab_loses_the_mounts_at_boot_and_nothing_else(
         of_format=ImageFormat.QCOW2,
     )
     directory = f"/{SAMPLES[0].path}/etc"
-    with appliance.launched(base) as guest:
+    with session.launched(base) as guest:
         with guest.mounted(ROOT):
             fstab = guest.read(f"{directory}/fstab", limit_bytes=1000)
             status = guest._do("lstatns", f"{directory}/fstab")

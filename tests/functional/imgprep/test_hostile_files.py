@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from atomic_baremetal.errors import Error
-from imgprep import appliance, convert, overlay, precheck
-from imgprep.appliance import Appliance, Drive
+from imgprep import convert, overlay, precheck, session
+from imgprep.appliance import Appliance
+from imgprep.drive import Drive
 from tests.fixtures import hostile_files
 from tests.fixtures.hostile_files import HostileFiles
 
@@ -55,7 +56,7 @@ def outcomes(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     found: dict[str, Outcome] = {}
     for members in SESSIONS:
         drives = [drive(images / one.name, place) for one in members]
-        with appliance.session(drives) as disks:
+        with session.shared(drives) as disks:
             for one, disk in zip(members, disks, strict=True):
                 found[one.name] = outcome(images / one.name, disk, place / "out")
     assert sorted(path.name for path in place.iterdir()) == sorted(found)
@@ -76,7 +77,7 @@ def outcome(image: Path, disk: Appliance, directory: Path) -> Outcome:
 
     request = convert.Request(image=image, name="x", directory=directory)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(appliance, "session", running)
+        patch.setattr(session, "shared", running)
         try:
             convert.convert(request)
         except Error as error:
@@ -101,7 +102,7 @@ def test_it_is_refused_or_handled(one: HostileFiles, outcomes: dict[str, Outcome
 
 def disk_of(one: HostileFiles) -> str:
     """Return what its disk is called in its appliance."""
-    return next(appliance.DISKS[members.index(one)] for members in SESSIONS if one in members)
+    return next(session.DISKS[members.index(one)] for members in SESSIONS if one in members)
 
 
 def test_what_the_images_hold_reaches_no_terminal(images: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from oslo_utils.imageutils import format_inspector
 
 from atomic_baremetal.errors import CommandError
-from imgprep import appliance, overlay, precheck
+from imgprep import overlay, precheck
+from imgprep.drive import Drive
 from imgprep.precheck import ImageError, ImageFormat
 from tests.fixtures import image_headers
 from tests.fixtures.image_headers import CLUSTER, MIB, VMDK_DESCRIPTOR, Image
@@ -143,7 +144,7 @@ def test_what_only_qemu_finds_is_an_error_too(image: Image, said: str, tmp_path:
     before = path.read_bytes()
     source = precheck.check(path)
     with overlay.temporary(source) as over, pytest.raises(CommandError) as error:
-        appliance.Drive.of(over)
+        Drive.of(over)
     assert str(error.value) == CORRUPT.format(said)
     assert path.read_bytes() == before  # qemu would mark it as corrupt, were it allowed to write
 
@@ -152,4 +153,4 @@ def test_tables_beyond_the_file_are_zeros(tmp_path: Path) -> None:
     path = tmp_path / "image"
     pointing(COPIED | (1 << 55)).write(path)
     with overlay.temporary(precheck.check(path)) as over:
-        assert appliance.Drive.of(over).table is None
+        assert Drive.of(over).table is None

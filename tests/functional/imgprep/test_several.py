@@ -2,14 +2,17 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from atomic_baremetal.errors import Error
-from imgprep import base, bundle, convert
+from imgprep import base, bundle, convert, session
 from imgprep.bundle import Bundle
-from imgprep.precheck import ImageFormat
+from imgprep.drive import Drive
+from imgprep.precheck import ImageError, ImageFormat
 from tests.fixtures.make_atomic_image import SAMPLES
 from tests.functional.imgprep.conftest import extract_by_2014, sha256_of, write_empty_disk
 
@@ -60,3 +63,28 @@ def test_each_gets_its_own_though_they_share_every_name(
         blocks = iter(lambda: (one.read(4096), other.read(4096)), (b"", b""))
         # the edit, and the 2 MiB of its journal that XFS clears at each mount
         assert 0 < sum(left != right for left, right in blocks) < 600
+
+
+def test_more_than_one_appliance_takes_are_put_into_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is launched: each is as good as one that does not come up."""
+    disks = []
+
+    def shared(drives: Sequence[Drive]) -> NoReturn:
+        disks.append(len(drives))
+        raise ImageError(f"appliance {len(disks)} does not start")
+
+    monkeypatch.setattr(session, "shared", shared)
+    write_empty_disk(tmp_path / "empty.raw")
+    made = convert.convert_all(
+        [
+            convert.Request(image=tmp_path / "empty.raw", directory=tmp_path / f"{number}")
+            for number in range(27)
+        ]
+    )
+    assert disks == [25, 2]
+    assert [str(one) for one in made] == ["appliance 1 does not start"] * 25 + [
+        "appliance 2 does not start"
+    ] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.raw"]

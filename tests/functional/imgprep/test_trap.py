@@ -10,7 +10,8 @@ from pathlib import Path
 import guestfs
 import pytest
 
-from imgprep import appliance, overlay, precheck
+from imgprep import overlay, precheck, session
+from imgprep.accelerator import Accelerator, accelerator
 from imgprep.precheck import ImageFormat
 from tests.fixtures import image_headers
 from tests.fixtures.image_headers import MIB
@@ -55,7 +56,7 @@ def test_the_trap_is_set(trap: Path) -> None:
     """Without this control, the test below could not fail."""
     handle = guestfs.GuestFS()
     handle.set_backend("direct")
-    if appliance.accelerator() is appliance.Accelerator.TCG:
+    if accelerator() is Accelerator.TCG:
         handle.set_backend_setting("force_tcg", "1")
     handle.add_drive_opts(str(trap), readonly=True, format="qcow2")
     handle.launch()
@@ -68,7 +69,7 @@ def test_the_trap_is_set(trap: Path) -> None:
 def test_our_overlay_shows_what_the_guest_wrote(trap: Path, disk: bytes) -> None:
     source = precheck.check(trap)
     assert source.format is ImageFormat.QCOW2
-    with overlay.temporary(source) as over, appliance.launched(over) as guest:
+    with overlay.temporary(source) as over, session.launched(over) as guest:
         assert guest._do("pread_device", "/dev/sda", 512, 0) == disk[:512]
         assert guest.partition_table() == "mbr"
 

@@ -50,7 +50,7 @@ def test_kvm_is_tried_once_and_remembered(
 ) -> None:
     runs = probe(tmp_path, monkeypatch, script)
     assert [accelerator.accelerator(), accelerator.accelerator()] == [found, found]
-    assert runs.read_text() == "-m imgprep.appliance\n"
+    assert runs.read_text() == "-m imgprep.session\n"
     assert json.loads(verdict.read_text()) == {
         "accelerator": found,
         "boot_id": BOOT_ID,
