@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from atomic_baremetal.errors import Error
-from provision.services import images, plan, state
+from provision.services import dependents, images, state
 from provision.services.converge import Convergence, Result
 from provision.services.host import Observed, OnNode
 from provision.services.plan import Action, Change
@@ -61,14 +61,13 @@ def _changes(
     changes: list[Change] = []
     for host in site.hosts:
         there = seen[host].services
-        chosen = {
-            name: Change(host=host, service=name, action=action, reasons=(reason(there[name]),))
+        changes += [
+            Change(host=host, service=name, action=action, reasons=(reason(there[name]),))
             if name in services
             else Change(host=host, service=name, action=Action.NOTHING)
             for name in site.on(host)
-        }
-        changes += plan.restart_with(site.project, chosen, seen[host]).values()
-    return changes
+        ]
+    return dependents.restarted(site, seen, changes)
 
 
 def _carry_out(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from atomic_baremetal.errors import Error
-from provision.services import images, plan
+from provision.services import dependents, images, plan
 from provision.services.host import Observed
 from provision.services.order import Step
 from provision.services.plan import Change
@@ -39,7 +39,7 @@ def draft(
             "; ".join(one.message for one in taken) + ": nothing was changed on any node",
             hint=taken[0].hint,
         )
-    return changes
+    return dependents.restarted(site, seen, changes)
 
 
 def render_all(

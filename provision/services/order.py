@@ -66,34 +66,6 @@ def dependencies(project: Project, placed: Placed, step: Step) -> tuple[Step, ..
     return tuple(found)
 
 
-def dependents(project: Project, service: str) -> tuple[str, ...]:
-    """Name the services that depend on one, directly or not, in the order to start in."""
-    return _following(project, service, restart=False)
-
-
-def restarted_with(project: Project, service: str) -> tuple[str, ...]:
-    """Name the services that are restarted when one is (`restart: true`), in the order to start in.
-
-    One that is restarted so takes those with it that ask for it in turn.
-    """
-    return _following(project, service, restart=True)
-
-
-def _following(project: Project, service: str, *, restart: bool) -> tuple[str, ...]:
-    waiting = {
-        name: [one.service for one in service.depends_on]
-        for name, service in project.services.items()
-    }
-    position = {name: number for number, name in enumerate(project.services)}
-    everything = _in_order(waiting, position.__getitem__)
-    found = {service}
-    for name in everything:
-        for dependency in project.services[name].depends_on:
-            if dependency.service in found and (dependency.restart or not restart):
-                found.add(name)
-    return tuple(name for name in everything if name in found and name != service)
-
-
 def _in_order(waiting: Mapping[N, Collection[N]], key: Callable[[N], Any]) -> list[N]:
     """Sort so that all come after what they wait for, else by key; leave out circles."""
     left = {one: len(set(first)) for one, first in waiting.items()}

@@ -89,29 +89,7 @@ def of_host(
             user = project.services[service].user
             said = USER if user is None else f"user {user}"
             changes[service] = replace(one, reasons=(*one.reasons, said))
-    return [*restart_with(project, changes, seen).values(), *orphans(host, seen, wanted)]
-
-
-def restart_with(
-    project: Project, changes: Mapping[str, Change], seen: Observed
-) -> dict[str, Change]:
-    """Let dependents restart with what they depend on, where the file says so (`restart: true`).
-
-    :param changes: of one node, by service, dependencies first.
-    """
-    found = dict(changes)
-    for service, change in changes.items():  # one pass reaches the dependents of dependents
-        there = state.of(seen.services.get(service)) is not State.ABSENT
-        if change.action is not Action.NOTHING or not there:
-            continue
-        reasons = tuple(
-            f"{one.service} is started anew (restart: true)"
-            for one in project.services[service].depends_on
-            if one.restart and one.service in found and found[one.service].action.starts
-        )
-        if reasons:
-            found[service] = replace(change, action=Action.RESTART, reasons=reasons)
-    return found
+    return [*changes.values(), *orphans(host, seen, wanted)]
 
 
 def orphans(host: str, seen: Observed, wanted: Collection[str]) -> list[Change]:

@@ -20,10 +20,14 @@ class Unreachable(Error):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """A service on a node that has to be there before another one starts."""
+    """A service on a node that has to be there before another one starts.
+
+    :ivar restart: the other one starts anew whenever it does.
+    """
 
     step: Step
     condition: Condition
+    restart: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +57,13 @@ class Site:
         object.__setattr__(self, "_needs", needs)
 
     def _needs_of(self, step: Step) -> tuple[Need, ...]:
-        conditions = {
-            one.service: one.condition for one in self.project.services[step.service].depends_on
-        }
+        named = {one.service: one for one in self.project.services[step.service].depends_on}
         return tuple(
-            Need(step=one, condition=conditions[one.service])
+            Need(
+                step=one,
+                condition=named[one.service].condition,
+                restart=named[one.service].restart,
+            )
             for one in order.dependencies(self.project, self.placed, step)
         )
 

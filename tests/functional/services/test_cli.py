@@ -38,6 +38,19 @@ volumes: {data: {}}
 configs: {my.cnf: {content: "[mysqld]"}}
 secrets: {password: {file: password}}
 """
+ACROSS = """\
+name: across
+services:
+  back:
+    image: registry.lab:5000/tiny-back:1
+    environment: {GREETING: hello}
+    healthcheck: {test: [CMD, /bin/health], interval: 1s, timeout: 5s, retries: 2}
+    x-provision: {hosts: standin-2}
+  front:
+    image: registry.lab:5000/tiny-front:1
+    depends_on: {back: {condition: service_healthy, restart: true}}
+    x-provision: {hosts: standin-1}
+"""
 
 
 @dataclass
@@ -278,6 +291,39 @@ def test_logs_and_restart(stage: Stage) -> None:
     after = stage.containers()
     assert {name for name in before if before[name] != after[name]} == {"standin-1 shop-web"}
     assert "tiny 1 started" in stage("logs", "shop.yaml", "web", "--lines", "100")
+
+
+def test_a_service_follows_the_one_on_another_node(stage: Stage) -> None:
+    for name in ("back", "front"):
+        stage.push(name, "1")
+    file = stage.directory / "across.yaml"
+    file.write_text(ACROSS)
+    stage("apply", "across.yaml")
+    first, second = stage.hosts
+    ask = "systemctl show --value -p {}TimestampMonotonic across-{}"  # one clock: one kernel
+    healthy = int(second.run(ask.format("ActiveEnter", "back")))
+    assert healthy < int(first.run(ask.format("InactiveExit", "front")))
+    before = stage.containers()
+    file.write_text(ACROSS.replace("hello", "good morning"))
+    results = stage.json("apply", "across.yaml")
+    assert [(one["service"], one["action"], one["reasons"]) for one in results] == [
+        ("front", "restart", ["back on standin-2 is started anew (restart: true)"]),
+        ("back", "change", ["environment GREETING"]),
+    ]
+    after = stage.containers()
+    touched = {"standin-1 across-front", "standin-2 across-back"}
+    assert {name for name in after if after[name] != before[name]} == touched
+    # what does not come up there is put back, and nothing is done here
+    stage.push("back", standin.BROKEN)
+    results = stage.json("upgrade", "across.yaml", "--wait", "60", status=1)
+    assert results[0]["error"] == "not touched: the roll-out was stopped"
+    assert results[1]["error"].endswith(", which is up")
+    last = stage.containers()
+    assert {name for name in last if last[name] != after[name]} == {"standin-2 across-back"}
+    assert {one["state"] for one in stage.json("status", "across.yaml") if one["managed"]} == {
+        *("healthy", "running")
+    }
+    stage("remove", "across.yaml")
 
 
 def test_remove_takes_all_but_volumes_and_strangers(stage: Stage) -> None:

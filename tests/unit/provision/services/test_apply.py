@@ -409,6 +409,23 @@ def test_a_service_waits_for_the_one_on_another_node(stage: Callable[..., Stage]
     assert order == ["db", "api"]
 
 
+def test_restart_true_reaches_another_node(stage: Callable[..., Stage]) -> None:
+    with_restart = ACROSS.replace("{condition: s", "{restart: true, condition: s")
+    here = stage("n1", "n2", text=with_restart)
+    story.apply(here.site())
+    here.forget()
+    here.write(with_restart, ('user: "999"', 'user: "998"'))
+    order: list[str] = []
+    here["n1"].does["restart api"] = lambda: order.append("api")
+    here["n2"].does["restart db"] = lambda: order.append("db")
+    results = story.apply(here.site())
+    assert [(one.change.service, one.change.reasons, one.error) for one in results] == [
+        ("api", ("db on n2 is started anew (restart: true)",), None),
+        ("db", ("user: 999 -> 998",), None),
+    ]
+    assert order == ["db", "api"]
+
+
 def test_the_other_node_is_looked_at_when_it_is_not_part_of_the_command(
     stage: Callable[..., Stage],
 ) -> None:

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.services import order
 from provision.services.model import Dependency, Project, Service
-from provision.services.order import Step, circle, dependencies, dependents, natural, steps
+from provision.services.order import Step, circle, dependencies, natural, steps
 from provision.services.placement import PlacementError
 
 
@@ -89,17 +88,6 @@ def test_steps_that_wait_for_each_other() -> None:
     assert str(caught.value) == (
         "the services wait for each other in a circle: b on n1 -> a on n2 -> b on n1"
     )
-
-
-def test_dependents_and_what_is_restarted() -> None:
-    services = project(
-        {"ui": ["api"], "api": ["db!", "mq"], "job": ["api!"], "db": [], "mq": [], "log": []}
-    )
-    assert dependents(services, "db") == ("api", "ui", "job")
-    assert dependents(services, "mq") == ("api", "ui", "job")
-    assert dependents(services, "ui") == ()
-    assert order.restarted_with(services, "db") == ("api", "job")
-    assert order.restarted_with(services, "mq") == ()
 
 
 NAMES = st.sampled_from("abcdefgh")
