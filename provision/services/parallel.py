@@ -5,7 +5,8 @@ that does not answer.
 """
 
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
@@ -14,6 +15,7 @@ from provision.services.host import HostError
 K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
+HEAR_S = 0.5
 
 
 class Crew(Generic[K, R]):
@@ -38,11 +40,16 @@ class Crew(Generic[K, R]):
 
     def next(self) -> tuple[K, R | HostError]:
         """Wait until one has ended; return what it returned, or its HostError; raise any other."""
-        key, found = self._ended.get()
+        key, found = self._first()
         self.running.discard(key)
         if isinstance(found, BaseException) and not isinstance(found, HostError):
             raise found
         return key, found
+
+    def _first(self) -> tuple[K, R | BaseException]:
+        while True:  # a signal that comes just before the wait is heard only after it
+            with suppress(Empty):
+                return self._ended.get(timeout=HEAR_S)
 
 
 def each(
