@@ -1,9 +1,13 @@
-"""Keep time out of property tests: a machine under load is slow, and no fault of the code."""
+"""Make all tests independent of how they are run, and of how fast."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
+# a job in the background of a script is started to ignore it, and so are its children
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# a machine under load is slow, which is no fault of the code
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
     "here-ci",
