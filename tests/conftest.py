@@ -5,8 +5,9 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
-# a job in the background of a script is started to ignore it, and so are its children
+# a job in the background of a script, or under nohup, was started to ignore these
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # a machine under load is slow, which is no fault of the code
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
