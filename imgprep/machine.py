@@ -33,9 +33,18 @@ class Machine:
 
         :raises ImageError: it failed, or the session has lasted too long.
         """
+        return self.call_within(SESSION_S, function, *arguments, **options)
+
+    def call_within(
+        self, limit_s: float, function: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:
+        """Call a function of libguestfs that may take so long.
+
+        :raises ImageError: it failed, or it or the session has lasted too long.
+        """
         future = self._pool.submit(function, *arguments, **options)
         try:
-            return future.result(self._deadline - time.monotonic())
+            return future.result(min(limit_s, self._deadline - time.monotonic()))
         except RuntimeError as error:
             raise _translated(error) from error
         except UnicodeDecodeError as error:
@@ -44,7 +53,7 @@ class Machine:
         except TimeoutError as error:
             _kill_qemu()
             raise ImageError(
-                f"the appliance was not done within {SESSION_S} seconds and was ended",
+                f"the appliance was not done within {limit_s:g} seconds and was ended",
                 hint="a damaged or hostile file system can do that",
             ) from error
         except BaseException:

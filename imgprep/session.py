@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atomic_baremetal.errors import Error
-from imgprep import unpacked_kernel, workplace
+from imgprep import hypervisor, saved_appliance, workplace
 from imgprep.accelerator import Accelerator, accelerator
 from imgprep.appliance import Appliance
 from imgprep.drive import Drive
@@ -17,6 +18,8 @@ from imgprep.machine import Machine
 from imgprep.precheck import ImageError
 
 LOG = logging.getLogger(__name__)
+SHELL_S = 60.0
+Disk = tuple[Path, str, int]  # file, format, size of a sector in bytes
 DISKS = [f"/dev/sd{letter}" for letter in "abcdefghijklmnopqrstuvwxy"]  # z is the appliance's own
 
 
@@ -38,59 +41,116 @@ def shared(drives: Sequence[Drive]) -> Iterator[list[Appliance]]:
     :param drives: as many as there are :data:`DISKS` at most.
     :raises ImageError: the appliance does not come up, or fails at its end.
     """
-    accelerator_ = accelerator()
     with workplace.temporary() as scratch, ThreadPoolExecutor(1) as pool:
-        machine = Machine(pool)
-        handle = _up(machine, accelerator_, drives, scratch)
+        launcher = _Launcher(Machine(pool), scratch)
+        handle = launcher.up(drives)
         try:
-            alone = len(drives) == 1
             yield [
-                Appliance(machine, handle, drive, disk, alone=alone)
+                Appliance(launcher.machine, handle, drive, disk, alone=len(drives) == 1)
                 for drive, disk in zip(drives, DISKS, strict=False)
             ]
-            machine.call(handle.shutdown)
+            launcher.machine.call(handle.shutdown)
         finally:
-            machine.close(handle)
+            launcher.machine.close(handle)
 
 
-def _up(
-    machine: Machine, accelerator_: Accelerator | None, drives: Sequence[Drive], scratch: Path
-) -> Any:
-    """Launch an appliance on disks and return its handle, which the caller closes."""
-    settings = os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "")
-    emulated = accelerator_ is Accelerator.TCG or "force_tcg" in settings
-    unpacked = emulated and "LIBGUESTFS_HV" not in os.environ
-    while True:
-        handle = machine.call(_handle, accelerator_)
+class _Launcher:
+    """Launch an appliance, in the fastest way that works here."""
+
+    def __init__(self, machine: Machine, scratch: Path) -> None:
+        self.machine = machine
+        self._scratch = scratch
+        self._accelerator = accelerator()
+
+    def up(self, drives: Sequence[Drive]) -> Any:
+        """Launch one on disks, and return its handle, which the caller closes."""
+        disks = [(drive.overlay, "qcow2", drive.sector_size_bytes) for drive in drives]
+        settings = os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "")
+        emulated = self._accelerator is Accelerator.TCG or "force_tcg" in settings
+        if not emulated or "LIBGUESTFS_HV" in os.environ:
+            return self._started(disks)
         try:
+            if len(drives) == 1 and (kept := self._saved(drives[0].sector_size_bytes)):
+                return self._resumed(disks, kept)
+        except ImageError as error:
+            LOG.info("once more, from its boot: %s", error)
+        try:
+            return self._started(disks, faster=True)
+        except ImageError as error:
+            LOG.info("once more, with the appliance's own kernel: %s", error)
+            return self._started(disks)
+
+    def _resumed(self, disks: Sequence[Disk], kept: Path) -> Any:
+        try:
+            handle = self._started(disks, faster=True, resuming=kept)
+            look = saved_appliance.LOOK_ANEW.format(now=time.time())
+            with self._closed_on_failure(handle):
+                self.machine.call_within(SHELL_S, handle.debug, "sh", [look])
+        except ImageError:
+            saved_appliance.discard(kept)
+            raise
+        LOG.info("the appliance has not booted: a saved one goes on")
+        return handle
+
+    def _saved(self, sector_size_bytes: int) -> Path | None:
+        """Return where an appliance is saved, after saving one; None if there is none."""
+        target = saved_appliance.place(sector_size_bytes=sector_size_bytes)
+        if target.exists():
+            return target
+        with saved_appliance.new(target) as directory:
+            if directory is None:
+                return None
+            LOG.info("saving the appliance as it is when it has booted, for this and later runs")
+            disk = (saved_appliance.empty_disk(directory), "raw", sector_size_bytes)
+            handle = self._started([disk], faster=True, saving=directory)
+            try:
+                self.machine.call_within(SHELL_S, handle.debug, "sh", [saved_appliance.GET_READY])
+                saved_appliance.save(directory)
+            finally:
+                self.machine.close(handle)
+        return target
+
+    def _started(
+        self,
+        disks: Sequence[Disk],
+        *,
+        faster: bool = False,
+        saving: Path | None = None,
+        resuming: Path | None = None,
+    ) -> Any:
+        """Launch, faster: with qemu started our way."""
+        handle = self.machine.call(_handle, self._accelerator)
+        with self._closed_on_failure(handle):
             # what it leaves when we are killed goes with that workplace; those of the images go as
             # soon as one of them is refused
-            machine.call(handle.set_tmpdir, str(scratch))
-            for drive in drives:
-                machine.call(
+            self.machine.call(handle.set_tmpdir, str(self._scratch))
+            for path, format_, sector_size_bytes in disks:
+                self.machine.call(
                     handle.add_drive_opts,
-                    str(drive.overlay),
-                    format="qcow2",
+                    str(path),
+                    format=format_,
                     cachemode="unsafe",
-                    blocksize=drive.sector_size_bytes,
+                    blocksize=sector_size_bytes,
                 )
-            if unpacked:
+            if faster:
                 cached = Path(handle.get_cachedir(), f".guestfs-{os.geteuid()}", "appliance.d")
-                with unpacked_kernel.wrapper(cached / "kernel", handle.get_hv()) as script:
-                    if script is not None:
-                        machine.call(handle.set_hv, str(script))
-                    machine.call(handle.launch)
+                qemu = handle.get_hv()
+                with hypervisor.instead_of(qemu, cached, saving=saving, resuming=resuming) as hv:
+                    if hv is not None:
+                        self.machine.call(handle.set_hv, str(hv))
+                    elif saving or resuming:
+                        raise ImageError("the appliance has not been built yet")
+                    self.machine.call(handle.launch)
             else:
-                machine.call(handle.launch)
-            return handle
-        except ImageError as error:
-            machine.close(handle)
-            if not unpacked:
-                raise
-            LOG.info("once more, with the appliance's own kernel: %s", error)
-            unpacked = False
+                self.machine.call(handle.launch)
+        return handle
+
+    @contextmanager
+    def _closed_on_failure(self, handle: Any) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
-            machine.close(handle)
+            self.machine.close(handle)
             raise
 
 

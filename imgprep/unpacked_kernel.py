@@ -5,9 +5,6 @@ that, of the eight that an appliance takes to come up. Unpacked once, kept in th
 to qemu as the ELF file it then is, the same kernel boots at once. What is lost is the randomisation
 of its addresses (KASLR), which is the unpacker's work.
 
-libguestfs starts qemu through a wrapper, which its API has a setting for. The wrapper puts the
-unpacked kernel in the place of the packed one, if that is still the file that was unpacked.
-
 Source: Linux, Documentation/arch/x86/boot.rst (where the payload is); QEMU, hw/i386/x86.c, takes an
 ELF kernel that has a PVH entry (Xen's note of type 18).
 """
@@ -15,14 +12,10 @@ ELF kernel that has a PVH entry (Xen's note of type 18).
 import hashlib
 import logging
 import lzma
-import os
-import platform
-import shutil
 import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from atomic_baremetal import durable, paths
@@ -33,53 +26,10 @@ HEADER, HEADER_AT = b"HdrS", 0x202
 VERSION = 0x0208  # of the boot protocol: the first one that says where the payload is
 SECTOR_BYTES = 512
 NOTE_SEGMENT, PVH_ENTRY = 4, 18
-WRAPPER = """\
-#!/bin/sh
-# Written by imgprep: starts qemu for libguestfs, with the appliance's kernel unpacked when that is
-# the very file it was unpacked from, and so that qemu ends when its caller does.
-for word do
-    shift
-    if [ "$before" = -kernel ] && [ "$word" -ef "$IMGPREP_PACKED" ]; then
-        word=$IMGPREP_UNPACKED
-    fi
-    set -- "$@" "$word"
-    before=$word
-done
-exec setpriv --pdeathsig KILL -- "$IMGPREP_QEMU" "$@"
-"""
 
 
-@contextmanager
-def wrapper(packed: Path, qemu: str) -> Iterator[Path | None]:
-    """Give what to start in the place of qemu while the context lasts; None to start qemu itself.
-
-    :param packed: the kernel that the appliance boots; it need not be there yet.
-    """
-    if platform.machine() != "x86_64" or shutil.which("setpriv") is None:
-        yield None
-        return
-    try:
-        file = packed.open("rb")
-    except OSError:
-        yield None  # the appliance is being built for the first time
-        return
-    with file:
-        unpacked = _cached(file.read(LIMIT_BYTES))
-        if unpacked is None:
-            yield None
-            return
-        os.environ.update(
-            IMGPREP_PACKED=f"/proc/{os.getpid()}/fd/{file.fileno()}",
-            IMGPREP_UNPACKED=str(unpacked),
-            IMGPREP_QEMU=qemu,
-        )
-        script = unpacked.parent / "qemu"
-        durable.write(script, WRAPPER, mode=0o700)
-        yield script
-
-
-def _cached(packed: bytes) -> Path | None:
-    """Return the unpacked kernel's file, None for one that cannot be used."""
+def cached(packed: bytes) -> Path | None:
+    """Return the file of an unpacked kernel, None for one that cannot be used."""
     place = paths.cache() / "appliance" / "kernel"
     path = place / hashlib.sha256(packed).hexdigest()
     if not path.exists():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imgprep import inspect, luks
+from imgprep import inspect, luks, precheck
 from imgprep.bundle import Bundle
 from imgprep.convert import Request
 from imgprep.inspect import Inspection
@@ -171,6 +171,16 @@ def test_a_layout(name: str, taken: dict[str, Taken]) -> None:
         assert blocks == 0
     else:
         assert 0 < blocks <= EDIT_BYTES // BLOCK
+
+
+@pytest.mark.parametrize("name", ["atomic-hyphens", "edge-luks", "btrfs"])
+def test_alone_in_an_appliance_it_is_the_same(
+    name: str, taken: dict[str, Taken], images: Path
+) -> None:
+    """Such an appliance was saved when it had booted, and has looked at the disk since."""
+    keys = [luks.parse(key) for key in LAYOUTS[name].keys]
+    alone = inspect.inspect(precheck.check(images / f"{name}.qcow2"), keys=keys)
+    assert inspect.to_json(alone) == inspect.to_json(taken[name].inspection)
 
 
 def test_what_is_said(taken: dict[str, Taken], said: Said) -> None:

@@ -1,8 +1,6 @@
 import gzip
 import lzma
-import os
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,34 +65,13 @@ def test_any_payload_is_unpacked_or_left(payload: bytes) -> None:
     unpacked_kernel.unpack(bz_image(lzma.compress(KERNEL[:64] + payload, preset=0)))
 
 
-def test_the_wrapper_hands_on_the_unpacked_kernel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("IMGPREP_PACKED", "IMGPREP_UNPACKED", "IMGPREP_QEMU"):
-        monkeypatch.setenv(name, "")
-    qemu = tmp_path / "qemu"
-    qemu.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    qemu.chmod(0o700)
-    packed, other = tmp_path / "a kernel", tmp_path / "another"
-    for path in (packed, other):
-        path.write_bytes(bz_image(lzma.compress(KERNEL)))
-
-    def started(kernel: Path) -> list[str]:
-        argv = [script, "-display", "none", "-kernel", kernel, "-append", "panic=1 a b", ""]
-        return subprocess.run(argv, capture_output=True, text=True).stdout.split("\n")[:-1]
-
-    with unpacked_kernel.wrapper(packed, str(qemu)) as script:
-        assert script is not None
-        unpacked = os.environ["IMGPREP_UNPACKED"]
-        assert Path(unpacked).read_bytes() == KERNEL
-        rest = ["-append", "panic=1 a b", ""]
-        assert started(packed) == ["-display", "none", "-kernel", unpacked, *rest]
-        # one that was built meanwhile may be of another version than what was unpacked
-        other.replace(packed)
-        assert started(packed) == ["-display", "none", "-kernel", str(packed), *rest]
-
-
-def test_without_a_kernel_there_is_no_wrapper(tmp_path: Path) -> None:
-    with unpacked_kernel.wrapper(tmp_path / "nothing", "qemu") as script:
-        assert script is None
+def test_what_was_unpacked_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    packed = bz_image(lzma.compress(KERNEL))
+    first = unpacked_kernel.cached(packed)
+    assert first is not None
+    assert first.read_bytes() == KERNEL
+    monkeypatch.setattr(unpacked_kernel, "unpack", lambda packed: pytest.fail("unpacked again"))
+    assert unpacked_kernel.cached(packed) == first
+    monkeypatch.setattr(unpacked_kernel, "unpack", lambda packed: None)
+    assert unpacked_kernel.cached(b"another") is None
