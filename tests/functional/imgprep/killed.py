@@ -21,9 +21,10 @@ from typing import Any
 
 import guestfs
 
-RANDOM = re.compile(r"(run-|imgprep-|tmp|accelerator\.json\.)[a-z0-9_]{8}")
+RANDOM = re.compile(r"(run-|imgprep-|new-|tmp|accelerator\.json\.)[a-z0-9_]{8}")
 STARRED = r"\1*"
 FILES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "ctypes.dlsym")
+PLACES = ("imgprep/run-", "/.out.imgprep", "/appliance/saved/")
 OTHER = ("fcntl.flock", "tempfile.mkdtemp")
 
 
@@ -58,12 +59,13 @@ class Points:
             self.hit(f"start {program} {words[words.index(program) + 1]}")
         elif event in OTHER:
             self.hit(event)
+        elif event == "socket.connect" and str(arguments[1]).endswith("/monitor"):
+            self.hit("connect monitor")
         elif event in FILES:
             name = str(arguments[1] if event == "ctypes.dlsym" else arguments[0])
             if event in ("os.remove", "os.rmdir") and arguments[1] != -1:
                 self.hit(f"{event} {RANDOM.sub(STARRED, name)} below")
-            inside = "imgprep/run-" in name or "/.out.imgprep" in name or name.endswith("/out")
-            if inside or name == "renameat2":
+            if name == "renameat2" or name.endswith("/out") or any(one in name for one in PLACES):
                 last = "/".join(name.split("/")[-2:])
                 self.hit(f"{event} {RANDOM.sub(STARRED, last)}")
 

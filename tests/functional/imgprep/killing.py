@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
+from atomic_baremetal import paths
 from imgprep import bundle
 from imgprep.bundle import Bundle
 
@@ -35,9 +36,9 @@ POINTS = (
     "guestfs.set_tmpdir 1",
     "guestfs.launch 1",
     "guestfs.launch 1+0.05",
-    "guestfs.launch 1+0.5",
-    "guestfs.launch 1+2",
-    "guestfs.launch 1+5",
+    "guestfs.debug 1",
+    "guestfs.debug 1+0.05",
+    "guestfs.debug 1+0.5",
     "guestfs.blkid 1",
     "guestfs.lvs 1",
     "guestfs.mount_ro 2+0.1",
@@ -59,7 +60,17 @@ POINTS = (
     "os.rename run-*/bundle 1|ctypes.dlsym renameat2 1",
     "shutil.rmtree {home}/.out.imgprep 1",
     "os.rmdir {home}/.out.imgprep 1",
+    # of a run that has no saved appliance to go on with, and saves one
+    "first: os.mkdir saved/new-* 1",
+    "first: guestfs.launch 1+0.05",
+    "first: guestfs.launch 1+3",
+    "first: guestfs.debug 1+0.5",
+    "first: connect monitor 1",
+    "first: connect monitor 1+0.05",
+    "first: os.rename saved/new-* 1",
+    "first: guestfs.launch 2",
 )
+FIRST = "first: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +78,12 @@ class Place:
     """A directory that the bundle `out` is made in, and a run's environment.
 
     :param before: what a bundle that was there before the kill says, None when there was none.
+    :param first: no appliance was saved on this machine yet.
     """
 
     home: Path
     before: Bundle | None
+    first: bool = False
 
     @property
     def out(self) -> Path:
@@ -84,7 +97,17 @@ class Place:
         temporary.mkdir(exist_ok=True)
         # the appliance is cached where temporary files go, unless told otherwise
         own = {MARK: mark, "TMPDIR": str(temporary), "LIBGUESTFS_CACHEDIR": "/var/tmp"}
+        if self.first:
+            own["XDG_CACHE_HOME"] = str(self.cache)
+            verdict = Path("appliance", "accelerator.json")  # is not made anew
+            made = self.cache / paths.NAME / verdict
+            made.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(paths.cache() / verdict, made)
         return {**os.environ, **own, "PYTHONPATH": str(HERE.parents[2])}
+
+    @property
+    def cache(self) -> Path:
+        return self.home.with_suffix(".cache")
 
 
 def kill_at(point: str, image: Path, place: Place) -> None:
@@ -94,7 +117,7 @@ def kill_at(point: str, image: Path, place: Place) -> None:
     that run is left after a while.
     """
     mark = uuid.uuid4().hex
-    point = point.format(home=place.home.name)
+    point = point.removeprefix(FIRST).format(home=place.home.name)
     argv = [sys.executable, HERE / "killed.py", point, *place.arguments(image)]
     done = subprocess.run(argv, env=place.environment(mark), capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, (point, done.returncode, done.stderr)
@@ -126,6 +149,9 @@ def whole_and_alone(place: Place) -> Bundle:
         *("small-base", "small-kernel", "small-ramdisk", "small.json")
     ]
     assert list(place.home.with_suffix(".tmp").iterdir()) == []
+    if place.first:
+        saved = place.cache / paths.NAME / "appliance" / "saved"
+        assert [path.name for path in saved.iterdir()] == ["512"]
     return made
 
 
@@ -178,9 +204,10 @@ def main() -> None:
         home.mkdir()
         # every other time there is a bundle already, which must not be lost
         before = old_bundle(first, home / "out") if turn % 2 else None
-        wrong += not is_as_wanted(point, image, Place(home=home, before=before))
-        shutil.rmtree(home)
-        shutil.rmtree(home.with_suffix(".tmp"), ignore_errors=True)
+        place = Place(home=home, before=before, first=point.startswith(FIRST))
+        wrong += not is_as_wanted(point, image, place)
+        for path in (home, home.with_suffix(".tmp"), place.cache):
+            shutil.rmtree(path, ignore_errors=True)
     print(f"{len(POINTS)} points, {times} times each: {wrong} wrong", flush=True)
     shutil.rmtree(work)
     sys.exit(wrong > 0)
@@ -197,7 +224,7 @@ def is_as_wanted(point: str, image: Path, place: Place) -> bool:
         assert made.manifest.kernel_cmdline != "root=old"
         assert not (left := left_since(there)), left
     except AssertionError as error:
-        verdict = f"WRONG: {error}"
+        verdict = f"WRONG: {str(error)[-500:]}"
     ended = time.monotonic()
     print(f"{point:60} {killed - began:5.1f} s + {ended - killed:4.1f} s {verdict}", flush=True)
     return verdict == "ok"
