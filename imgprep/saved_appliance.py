@@ -35,11 +35,12 @@ udevadm settle
 """
 # what it did for its disk and its clock when it booted
 LOOK_ANEW = """\
-date --set=@{now:.2f} >/dev/null &&
-echo 1 >/sys/block/sda/device/rescan &&
-blockdev --flushbufs /dev/sda &&
-blockdev --rereadpt /dev/sda &&
-udevadm settle || exit
+date --set=@{now:.2f} >/dev/null && echo 1 >/sys/block/sda/device/rescan || exit
+for attempt in 1 2 3 4 5; do
+    blockdev --flushbufs /dev/sda && blockdev --rereadpt /dev/sda && break
+    udevadm settle
+done
+udevadm settle && [ $attempt != 5 ] || exit
 lvm pvscan --cache --activate ay || :
 """
 
@@ -50,19 +51,20 @@ def place(*, sector_size_bytes: int) -> Path:
 
 
 @contextmanager
-def new(target: Path) -> Iterator[Path | None]:
+def new(target: Path) -> Iterator[Path]:
     """Give a directory to save an appliance in, which becomes the target when all has gone well.
 
-    :returns: under a short name, as that of a socket has to be; None: another run is at it.
+    Its name is short, as that of a socket in it has to be.
+
+    :raises ImageError: another run is at it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
+        except BlockingIOError as error:
+            raise ImageError("another run is saving an appliance") from error
         for left in target.parent.glob(f"{NEW}*"):  # by a run that was killed
             shutil.rmtree(left)
         with tempfile.TemporaryDirectory(

@@ -18,7 +18,7 @@ from imgprep.machine import Machine
 from imgprep.precheck import ImageError
 
 LOG = logging.getLogger(__name__)
-SHELL_S = 60.0
+SHELL_S = 120.0
 Disk = tuple[Path, str, int]  # file, format, size of a sector in bytes
 DISKS = [f"/dev/sd{letter}" for letter in "abcdefghijklmnopqrstuvwxy"]  # z is the appliance's own
 
@@ -69,46 +69,47 @@ class _Launcher:
         emulated = self._accelerator is Accelerator.TCG or "force_tcg" in settings
         if not emulated or "LIBGUESTFS_HV" in os.environ:
             return self._started(disks)
+        if len(disks) > 1:
+            return self._booted(disks)
+        saved = saved_appliance.place(sector_size_bytes=drives[0].sector_size_bytes)
+        was_there = saved.exists()
         try:
-            if len(drives) == 1 and (kept := self._saved(drives[0].sector_size_bytes)):
-                return self._resumed(disks, kept)
-        except ImageError as error:
+            return self._resumed(disks[0], saved)
+        except (Error, OSError) as error:
             LOG.info("once more, from its boot: %s", error)
+        handle = self._booted(disks)
+        if was_there:  # and the disk is not to blame
+            saved_appliance.discard(saved)
+        return handle
+
+    def _booted(self, disks: Sequence[Disk]) -> Any:
         try:
             return self._started(disks, faster=True)
-        except ImageError as error:
+        except (Error, OSError) as error:
             LOG.info("once more, with the appliance's own kernel: %s", error)
             return self._started(disks)
 
-    def _resumed(self, disks: Sequence[Disk], kept: Path) -> Any:
-        try:
-            handle = self._started(disks, faster=True, resuming=kept)
+    def _resumed(self, disk: Disk, saved: Path) -> Any:
+        if not saved.exists():
+            self._save(disk, saved)
+        handle = self._started([disk], faster=True, resuming=saved)
+        with self._closed_on_failure(handle):
             look = saved_appliance.LOOK_ANEW.format(now=time.time())
-            with self._closed_on_failure(handle):
-                self.machine.call_within(SHELL_S, handle.debug, "sh", [look])
-        except ImageError:
-            saved_appliance.discard(kept)
-            raise
+            self.machine.call_within(SHELL_S, handle.debug, "sh", [look])
         LOG.info("the appliance has not booted: a saved one goes on")
         return handle
 
-    def _saved(self, sector_size_bytes: int) -> Path | None:
-        """Return where an appliance is saved, after saving one; None if there is none."""
-        target = saved_appliance.place(sector_size_bytes=sector_size_bytes)
-        if target.exists():
-            return target
-        with saved_appliance.new(target) as directory:
-            if directory is None:
-                return None
+    def _save(self, disk: Disk, place: Path) -> None:
+        """Save an appliance for such a disk."""
+        with saved_appliance.new(place) as directory:
             LOG.info("saving the appliance as it is when it has booted, for this and later runs")
-            disk = (saved_appliance.empty_disk(directory), "raw", sector_size_bytes)
-            handle = self._started([disk], faster=True, saving=directory)
+            empty = (saved_appliance.empty_disk(directory), "raw", disk[2])
+            handle = self._started([empty], faster=True, saving=directory)
             try:
                 self.machine.call_within(SHELL_S, handle.debug, "sh", [saved_appliance.GET_READY])
                 saved_appliance.save(directory)
             finally:
                 self.machine.close(handle)
-        return target
 
     def _started(
         self,
