@@ -25,6 +25,7 @@ from imgprep.start_qemu import MEMORY, MONITOR
 
 SAVE_S = 60.0
 POLL_S = 0.01
+NO_LIMIT = 1 << 40  # bytes a second, to a file
 NEW = "new-"
 DISK, DISK_BYTES = "disk", 1 << 20
 # for a shell in the appliance: what most images need anyway, and takes long to load
@@ -130,6 +131,7 @@ def save(directory: Path) -> None:
 
         ask("qmp_capabilities")
         ask("getfd", file=memory.fileno(), fdname=MEMORY)
+        ask("migrate-set-parameters", **{"max-bandwidth": NO_LIMIT})
         ask("migrate", uri=f"fd:{MEMORY}")
         while (done := ask("query-migrate"))["status"] != "completed":
             if done["status"] == "failed" or time.monotonic() > deadline:

@@ -91,7 +91,7 @@ def test_the_memory_goes_to_a_file(tmp_path: Path) -> None:
     thread.join(10)
     assert (tmp_path / MEMORY).read_bytes() == b"memory"
     assert asked == [
-        *("qmp_capabilities", "getfd", "migrate"),
+        *("qmp_capabilities", "getfd", "migrate-set-parameters", "migrate"),
         *(["query-migrate"] * 3),
         "quit",
     ]
