@@ -66,5 +66,8 @@ def _probed() -> Accelerator:
         verdict = Accelerator.TCG
     else:
         verdict = Accelerator.KVM
-    durable.write(_verdict_file(), json.dumps({"accelerator": verdict, **_machine()}))
+    try:
+        durable.write(_verdict_file(), json.dumps({"accelerator": verdict, **_machine()}))
+    except OSError as error:
+        LOG.warning("that is asked again each time: the answer cannot be kept: %s", error)
     return verdict

@@ -84,6 +84,19 @@ def test_another_boots_verdict_is_not_believed(
     assert accelerator.accelerator() is Accelerator.KVM
 
 
+def test_a_verdict_that_cannot_be_kept_is_one(
+    verdict: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    verdict.parent.parent.write_text("in the way")
+    runs = probe(tmp_path, monkeypatch, "exit 1")
+    assert [accelerator.accelerator() for _ in range(2)] == [Accelerator.TCG] * 2
+    assert len(runs.read_text().splitlines()) == 2
+    assert "the answer cannot be kept: " in caplog.text
+
+
 def test_what_the_user_set_is_honoured(verdict: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_kvm")
     assert accelerator.accelerator() is None
