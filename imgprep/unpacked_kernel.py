@@ -9,9 +9,11 @@ Source: Linux, Documentation/arch/x86/boot.rst (where the payload is); QEMU, hw/
 ELF kernel that has a PVH entry (Xen's note of type 18).
 """
 
+import fcntl
 import hashlib
 import logging
 import lzma
+import os
 import struct
 import tempfile
 import zlib
@@ -38,13 +40,23 @@ def cached(packed: bytes) -> Path | None:
             LOG.debug("the appliance's kernel cannot be unpacked here: it does that itself")
             return None
         place.mkdir(parents=True, exist_ok=True)
-        for old in place.glob("*"):
-            old.unlink()  # of a kernel before this one; a machine that runs it has read it
-        with tempfile.NamedTemporaryFile(dir=place, delete=False) as file:
-            file.write(kernel)
-        durable.flush(Path(file.name))
-        Path(file.name).rename(path)
+        lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():  # until now: another run may have been at it
+                _keep(kernel, path)
+        finally:
+            os.close(lock)
     return path
+
+
+def _keep(kernel: bytes, path: Path) -> None:
+    for old in path.parent.glob("*"):
+        old.unlink()  # of a kernel before this one; a machine that runs it has read it
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(kernel)
+    durable.flush(Path(file.name))
+    Path(file.name).rename(path)
 
 
 def unpack(packed: bytes) -> bytes | None:

@@ -1,6 +1,7 @@
 import gzip
 import lzma
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,15 @@ def test_what_was_unpacked_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert unpacked_kernel.cached(packed) == first
     monkeypatch.setattr(unpacked_kernel, "unpack", lambda packed: None)
     assert unpacked_kernel.cached(b"another") is None
+
+
+def test_runs_that_unpack_at_the_same_time_keep_out_of_each_others_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    packed = bz_image(lzma.compress(KERNEL))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(unpacked_kernel.cached, [packed] * 16))
+    (path,) = set(found)
+    assert path is not None
+    assert [one.read_bytes() for one in path.parent.iterdir()] == [KERNEL]
