@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from atomic_baremetal.errors import Error
 from imgprep import hypervisor, saved_appliance, workplace
@@ -19,8 +19,15 @@ from imgprep.precheck import ImageError
 
 LOG = logging.getLogger(__name__)
 SHELL_S = 120.0
-Disk = tuple[Path, str, int]  # file, format, size of a sector in bytes
 DISKS = [f"/dev/sd{letter}" for letter in "abcdefghijklmnopqrstuvwxy"]  # z is the appliance's own
+
+
+class Disk(NamedTuple):
+    """A file that an appliance has as a disk."""
+
+    path: Path
+    format: str
+    sector_size_bytes: int
 
 
 @contextmanager
@@ -64,7 +71,7 @@ class _Launcher:
 
     def up(self, drives: Sequence[Drive]) -> Any:
         """Launch one on disks, and return its handle, which the caller closes."""
-        disks = [(drive.overlay, "qcow2", drive.sector_size_bytes) for drive in drives]
+        disks = [Disk(drive.overlay, "qcow2", drive.sector_size_bytes) for drive in drives]
         settings = os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "")
         emulated = self._accelerator is Accelerator.TCG or "force_tcg" in settings
         if not emulated or "LIBGUESTFS_HV" in os.environ:
@@ -103,7 +110,7 @@ class _Launcher:
         """Save an appliance for such a disk."""
         with saved_appliance.new(place) as directory:
             LOG.info("saving the appliance as it is when it has booted, for this and later runs")
-            empty = (saved_appliance.empty_disk(directory), "raw", disk[2])
+            empty = disk._replace(path=saved_appliance.empty_disk(directory), format="raw")
             handle = self._started([empty], faster=True, saving=directory)
             try:
                 self.machine.call_within(SHELL_S, handle.debug, "sh", [saved_appliance.GET_READY])
@@ -125,13 +132,13 @@ class _Launcher:
             # what it leaves when we are killed goes with that workplace; those of the images go as
             # soon as one of them is refused
             self.machine.call(handle.set_tmpdir, str(self._scratch))
-            for path, format_, sector_size_bytes in disks:
+            for disk in disks:
                 self.machine.call(
                     handle.add_drive_opts,
-                    str(path),
-                    format=format_,
+                    str(disk.path),
+                    format=disk.format,
                     cachemode="unsafe",
-                    blocksize=sector_size_bytes,
+                    blocksize=disk.sector_size_bytes,
                 )
             if faster:
                 cached = Path(handle.get_cachedir(), f".guestfs-{os.geteuid()}", "appliance.d")
