@@ -173,7 +173,7 @@ def test_a_layout(name: str, taken: dict[str, Taken]) -> None:
         assert 0 < blocks <= EDIT_BYTES // BLOCK
 
 
-@pytest.mark.parametrize("name", ["atomic-hyphens", "edge-luks", "btrfs"])
+@pytest.mark.parametrize("name", ["atomic-hyphens", "edge-luks", "btrfs", "coreos-4k"])
 def test_alone_in_an_appliance_it_is_the_same(
     name: str, taken: dict[str, Taken], images: Path
 ) -> None:
